@@ -1,0 +1,72 @@
+//! The table of formats: one row for each shape of log, and how a file's format is found.
+
+mod torchserve;
+
+use crate::framing::{self, Frame};
+use crate::{Catalog, Event, Outcome, ParseError};
+
+/// A format's `parse`.
+#[cfg(test)]
+type Parse = fn(&[u8], &Catalog, &mut dyn FnMut(Event<'_>)) -> Result<Outcome, ParseError>;
+
+/// One shape of log.
+#[derive(Debug)]
+pub struct Format {
+    /// The word for `--format`, reports and the page.
+    pub name: &'static str,
+    /// What it is, for people.
+    pub summary: &'static str,
+    /// Whether the server declares families that are listed before their first line.
+    pub declares: bool,
+    /// Whether metrics found here repeat those of the server's metric files.
+    pub repeats_metrics: bool,
+    /// Whether a line can only come from this format.
+    pub recognises: fn(&str) -> bool,
+    /// Cuts the next record off the front of a buffer.
+    pub frame: fn(&[u8]) -> Frame,
+    /// Reads a record.
+    pub parse: fn(&[u8], &Catalog, &mut dyn FnMut(Event<'_>)) -> Result<Outcome, ParseError>,
+}
+
+/// All formats, the most specific first: the first one that recognises a line wins.
+pub static FORMATS: &[Format] = &[
+    Format {
+        name: "torchserve",
+        summary: "TorchServe's ts_metrics.log, model_metrics.log and access_log.log (0.1 to 0.12, any layout)",
+        declares: true,
+        repeats_metrics: false,
+        recognises: torchserve::recognises_metric_file,
+        frame: torchserve::frame,
+        parse: torchserve::parse_metric_file,
+    },
+    Format {
+        name: "torchserve-console",
+        summary: "TorchServe's ts_log.log or standard output: metric lines among all other loggers'",
+        declares: true,
+        repeats_metrics: true,
+        recognises: torchserve::recognises_console,
+        frame: framing::line,
+        parse: torchserve::parse_console,
+    },
+];
+
+/// The format with this name.
+pub fn format_named(name: &str) -> Option<&'static Format> {
+    FORMATS.iter().find(|format| format.name == name)
+}
+
+/// Finds the format of a file from its first bytes: that of the first line which only one can have
+/// written. `None` where no line tells yet.
+pub fn detect(head: &[u8]) -> Option<&'static Format> {
+    let mut rest = head;
+    while let Frame::Record(length) = framing::line(rest) {
+        let (line, after) = rest.split_at_checked(length)?;
+        if let Ok(text) = std::str::from_utf8(framing::trim_end(line))
+            && let Some(format) = FORMATS.iter().find(|format| (format.recognises)(text))
+        {
+            return Some(format);
+        }
+        rest = after;
+    }
+    None
+}

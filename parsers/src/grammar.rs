@@ -1,0 +1,249 @@
+//! The nom pieces that formats share: expectations with a place, numbers, times, colours.
+
+use crate::{ParseError, Reason};
+use nom::branch::alt;
+use nom::bytes::complete::{tag, take_while, take_while_m_n};
+use nom::character::complete::{char, one_of};
+use nom::combinator::{map_res, opt, recognize, verify};
+use nom::error::{ErrorKind, ParseError as NomError};
+use nom::sequence::preceded;
+use nom::{IResult, Parser};
+
+/// A failed expectation inside a record; becomes a [`ParseError`] once the record's start is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Fail<'a> {
+    at: &'a str,
+    expected: &'static str,
+    reason: Reason,
+}
+
+impl<'a> NomError<&'a str> for Fail<'a> {
+    fn from_error_kind(at: &'a str, _: ErrorKind) -> Self {
+        Self { at, expected: "a metric", reason: Reason::NotAMetric }
+    }
+
+    fn append(_: &'a str, _: ErrorKind, other: Self) -> Self {
+        other
+    }
+}
+
+impl<'a, E> nom::error::FromExternalError<&'a str, E> for Fail<'a> {
+    fn from_external_error(at: &'a str, kind: ErrorKind, _: E) -> Self {
+        Self::from_error_kind(at, kind)
+    }
+}
+
+/// What a piece of grammar returns.
+pub(crate) type Parsed<'a, T> = IResult<&'a str, T, Fail<'a>>;
+
+impl<'a> Fail<'a> {
+    pub(crate) const fn new(at: &'a str, expected: &'static str, reason: Reason) -> Self {
+        Self { at, expected, reason }
+    }
+
+    /// The error with its column in `record`, of which the place is a part.
+    pub(crate) fn in_record(self, record: &str) -> ParseError {
+        let offset = (self.at.as_ptr() as usize).checked_sub(record.as_ptr() as usize);
+        let offset = offset.filter(|&offset| offset <= record.len()).unwrap_or(0);
+        ParseError::new(self.reason, self.expected, offset)
+    }
+}
+
+/// Runs `parser` and, where it fails, says what was expected at the place where it began.
+pub(crate) fn expect<'a, T>(
+    expected: &'static str,
+    reason: Reason,
+    mut parser: impl Parser<&'a str, Output = T, Error = Fail<'a>>,
+) -> impl FnMut(&'a str) -> Parsed<'a, T> {
+    move |input| parser.parse(input).map_err(|error| error.map(|_| Fail::new(input, expected, reason)))
+}
+
+/// The result of a finished parse, or the error with its column in `record`.
+pub(crate) fn finish<'a, T>(record: &str, result: Parsed<'a, T>) -> Result<T, ParseError> {
+    match result {
+        Ok((_, value)) => Ok(value),
+        Err(nom::Err::Error(fail) | nom::Err::Failure(fail)) => Err(fail.in_record(record)),
+        Err(nom::Err::Incomplete(_)) => {
+            Err(ParseError::new(Reason::Malformed, "a whole record", record.len()))
+        }
+    }
+}
+
+/// A number as Java's `Double.toString` or Python prints it: `1`, `1.0`, `1.0E7`, `-0.0`, `4.9E-324`,
+/// `Infinity`, `-Infinity`, `NaN`. Never hexadecimal, never with a locale's comma.
+pub(crate) fn number(input: &str) -> Parsed<'_, f64> {
+    let (rest, text) =
+        take_while(|c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '+' | '.' | ','))(input)?;
+    let plain = text.strip_prefix('-').unwrap_or(text);
+    let value = match plain {
+        "Infinity" => Some(f64::INFINITY),
+        "NaN" => Some(f64::NAN),
+        digits if is_decimal(digits) => digits.parse::<f64>().ok(),
+        _ => None,
+    };
+    match value {
+        Some(value) if text.len() > plain.len() => Ok((rest, -value)),
+        Some(value) => Ok((rest, value)),
+        None => Err(nom::Err::Error(Fail::new(input, "a number as Java prints it", Reason::BadValue))),
+    }
+}
+
+/// Rust's own float reader also knows `inf`, `infinity` and a leading `+`; these are not in a log.
+fn is_decimal(text: &str) -> bool {
+    text.starts_with(|c: char| c.is_ascii_digit() || c == '.')
+        && text.chars().all(|c| c.is_ascii_digit() || matches!(c, '.' | 'e' | 'E' | '-' | '+'))
+}
+
+/// A date and time of some clock, without a zone unless the text names one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Civil {
+    /// Year, four digits.
+    pub year: i16,
+    /// Month, 1 to 12.
+    pub month: i8,
+    /// Day, 1 to 31; not checked against the month.
+    pub day: i8,
+    /// Hour, 0 to 23.
+    pub hour: i8,
+    /// Minute, 0 to 59.
+    pub minute: i8,
+    /// Second, 0 to 60.
+    pub second: i8,
+    /// Millisecond, 0 to 999.
+    pub millisecond: i16,
+    /// Minutes east of UTC, where the text tells (`Z`, `+02:00`).
+    pub offset_minutes: Option<i16>,
+}
+
+fn digits<'a, T: std::str::FromStr>(
+    count: usize,
+    range: std::ops::RangeInclusive<T>,
+) -> impl Parser<&'a str, Output = T, Error = Fail<'a>>
+where
+    T: PartialOrd,
+{
+    verify(
+        map_res(take_while_m_n(count, count, |c: char| c.is_ascii_digit()), str::parse),
+        move |value: &T| range.contains(value),
+    )
+}
+
+/// `2026-11-20T17:48:00,476`, also with a blank, a `.`, no fraction, `Z`, `+0200` or `+02:00`: the time
+/// formats of log4j2's `%d` that people use.
+pub(crate) fn civil(input: &str) -> Parsed<'_, Civil> {
+    let separator = |input| one_of("-/").parse(input);
+    let (input, (year, _, month, _, day)) =
+        (digits(4, 1970..=9999), separator, digits(2, 1..=12), separator, digits(2, 1..=31)).parse(input)?;
+    let (input, _) = one_of("T ").parse(input)?;
+    let (input, (hour, _, minute, _, second)) =
+        (digits(2, 0..=23), char(':'), digits(2, 0..=59), char(':'), digits(2, 0..=60)).parse(input)?;
+    let (input, millisecond) = opt(preceded(one_of(",.:"), fraction)).parse(input)?;
+    let (input, offset_minutes) = opt(zone).parse(input)?;
+    let millisecond = millisecond.unwrap_or(0);
+    Ok((input, Civil { year, month, day, hour, minute, second, millisecond, offset_minutes }))
+}
+
+/// The digits after the seconds, cut to milliseconds (log4j2 can print nanoseconds).
+fn fraction(input: &str) -> Parsed<'_, i16> {
+    let (rest, text) = take_while_m_n(1, 9, |c: char| c.is_ascii_digit())(input)?;
+    let mut value = 0;
+    for place in 0..3 {
+        let digit = text.as_bytes().get(place).map_or(0, |byte| i16::from(byte - b'0'));
+        value = value * 10 + digit;
+    }
+    Ok((rest, value))
+}
+
+fn zone(input: &str) -> Parsed<'_, i16> {
+    let numeric = |input| {
+        let (input, (sign, hours, _, minutes)) =
+            (one_of("+-"), digits(2, 0i16..=18), opt(char(':')), opt(digits(2, 0i16..=59))).parse(input)?;
+        let offset = hours * 60 + minutes.unwrap_or(0);
+        Ok((input, if sign == '-' { -offset } else { offset }))
+    };
+    alt((char('Z').map(|_| 0), numeric)).parse(input)
+}
+
+/// One ANSI colour sequence (`ESC [ … m`), as log4j2's `%highlight` and `%style` put around a line.
+fn colour(input: &str) -> Parsed<'_, &str> {
+    recognize((tag("\x1b["), take_while(|c: char| c.is_ascii_digit() || c == ';'), char('m'))).parse(input)
+}
+
+/// The text after any colours at its front.
+pub(crate) fn skip_colours(mut input: &str) -> &str {
+    while let Ok((rest, _)) = colour(input) {
+        input = rest;
+    }
+    input
+}
+
+/// The text without any colours at its end.
+pub(crate) fn trim_colours(mut input: &str) -> &str {
+    while let Some(at) = input.rfind("\x1b[") {
+        match input.get(at..).map(colour) {
+            Some(Ok(("", _))) => input = input.get(..at).unwrap_or_default(),
+            _ => break,
+        }
+    }
+    input
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::float_cmp, reason = "bit-exact values are the claim")]
+    use super::*;
+
+    #[test]
+    fn numbers_are_those_of_java_and_python() {
+        for (text, expected) in [
+            ("1", 1.0),
+            ("0.30000000000000004", 0.300_000_000_000_000_04),
+            ("1.0E7", 1e7),
+            ("9.9E-4", 9.9e-4),
+            ("4.9E-324", 5e-324),
+            ("1e-05", 1e-5),
+            ("-3.5", -3.5),
+            ("Infinity", f64::INFINITY),
+            ("-Infinity", f64::NEG_INFINITY),
+        ] {
+            assert_eq!(Ok(("", expected)), number(text), "{text}");
+        }
+        assert!(number("-0.0").is_ok_and(|(_, value)| value.is_sign_negative()));
+        assert!(number("NaN").is_ok_and(|(_, value)| value.is_nan()));
+    }
+
+    #[test]
+    fn what_java_never_prints_is_no_number() {
+        for text in [
+            "", "-", "+7", "1,234", "inf", "nan", "infinity", "0x10", "1.2.3", "1e", "None", " 5", "--1",
+            "e5",
+        ] {
+            assert!(number(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn times_are_read_in_all_their_shapes() {
+        let plain = civil("2026-11-20T17:48:00,476 - x").map(|(rest, time)| (rest, time.millisecond));
+        assert_eq!(Ok((" - x", 476)), plain);
+        for (text, offset) in [
+            ("2026-11-20 17:56:26.887", None),
+            ("2026-11-20T17:56:46.204Z", Some(0)),
+            ("2026-11-20T17:56:46,204+02:00", Some(120)),
+            ("2026-11-20T17:56:46.204123-0330", Some(-210)),
+            ("2026/11/20 17:56:46", None),
+        ] {
+            assert_eq!(
+                Ok(("", offset)),
+                civil(text).map(|(rest, time)| (rest, time.offset_minutes)),
+                "{text}"
+            );
+        }
+        assert!(civil("2026-13-20T17:48:00").is_err());
+    }
+
+    #[test]
+    fn colours_are_cut_at_both_ends_and_nowhere_else() {
+        assert_eq!("a\x1b[1mb", trim_colours(skip_colours("\x1b[32m\x1b[1ma\x1b[1mb\x1b[m")));
+    }
+}

@@ -1,0 +1,321 @@
+//! Arguments, environment and file → one valid configuration, or a message and exit 64.
+//!
+//! Three stages: what was typed ([`flags`]), what the file says ([`file`]), what is meant ([`Config`]).
+//! After this module a configuration cannot be wrong.
+
+pub mod file;
+mod flags;
+pub mod metrics_yaml;
+
+pub use flags::{
+    CheckFlags, Command, CommandLine, DemoFlags, FoldFlags, FollowFlags, LogFormat, LogLevel, ProbeFlags,
+    ReplayFlags, RunFlags, WebFlags,
+};
+
+use crate::follow::{Settings, WatchedPath};
+use crate::state::{Rules, is_label_name};
+use clap::parser::ValueSource;
+use clap::{CommandFactory, FromArgMatches};
+use file::{ConfigFile, SourceEntry};
+use metrics_yaml::MetricsYaml;
+use parsers::Catalog;
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Why there is no configuration.
+#[derive(Debug)]
+pub enum Stop {
+    /// `--help` or `--version`: text for standard output, exit 0.
+    Help(String),
+    /// Bad usage or configuration: text for standard error, exit 64.
+    Usage(String),
+}
+
+/// Everything that a command needs to know.
+#[derive(Debug)]
+pub struct Config {
+    /// The command with its flags, the file's values included.
+    pub command: Command,
+    /// How lines become metrics.
+    pub rules: Arc<Rules>,
+    /// Whether a `metrics.yaml` was given.
+    pub has_metrics_config: bool,
+    /// Names that the `metrics.yaml` declares twice.
+    pub duplicates: Vec<String>,
+    sources: Vec<SourceEntry>,
+    config_file: Option<PathBuf>,
+}
+
+impl Config {
+    /// Reads arguments, environment and files.
+    ///
+    /// # Errors
+    ///
+    /// [`Stop`]: help was asked for, or something is wrong; then the text says what and where.
+    pub fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Self, Stop> {
+        let arguments: Vec<OsString> = arguments.into_iter().collect();
+        let matches =
+            CommandLine::command().try_get_matches_from(&arguments).map_err(|error| stop(&error))?;
+        let Some((name, given)) = matches.subcommand() else {
+            return Err(Stop::Usage("no command".to_owned()));
+        };
+        let config_file = given.try_get_one::<PathBuf>("config_file").ok().flatten().cloned();
+        let file: ConfigFile = match &config_file {
+            Some(path) => file::read_yaml(path).map_err(Stop::Usage)?,
+            None => ConfigFile::default(),
+        };
+        let extra = flags_of_file(&file, config_file.as_deref(), name, given)?;
+        // The file's values come first, right after the command, so that they cannot end up behind a `--`.
+        let split = arguments.len().min(2);
+        let (front, back) = arguments.split_at(split);
+        let whole: Vec<OsString> = front.iter().chain(&extra).chain(back).cloned().collect();
+        let matches = CommandLine::command().try_get_matches_from(whole).map_err(|error| stop(&error))?;
+        let line = CommandLine::from_arg_matches(&matches).map_err(|error| stop(&error))?;
+        Self::new(line.command, file, config_file)
+    }
+
+    fn new(command: Command, file: ConfigFile, config_file: Option<PathBuf>) -> Result<Self, Stop> {
+        let fold = fold_flags(&command);
+        let metrics_config = fold.and_then(|fold| fold.metrics_config.clone());
+        let MetricsYaml { catalog, duplicates } = match &metrics_config {
+            Some(path) => metrics_yaml::read(path).map_err(Stop::Usage)?,
+            None => MetricsYaml { catalog: Catalog::torchserve_default(), duplicates: Vec::new() },
+        };
+        let mut rules = Rules { catalog, types: file.types, buckets: file.buckets, ..Rules::default() };
+        if let Some(fold) = fold {
+            rules.series_limit = fold.limit_series as usize;
+            rules.family_limit = fold.limit_series_per_family as usize;
+            rules.latency_histograms = fold.has_latency_histograms();
+            rules.naming = fold.naming;
+            rules.drop_labels = fold.drop_labels.iter().cloned().collect();
+            rules.gauge_ttl = fold.gauge_ttl.as_secs();
+            rules.series_ttl = fold.series_ttl.as_secs();
+        }
+        let config = Self {
+            command,
+            rules: Arc::new(rules),
+            has_metrics_config: metrics_config.is_some(),
+            duplicates,
+            sources: file.sources,
+            config_file,
+        };
+        config.watched_paths(&[])?;
+        Ok(config)
+    }
+
+    /// What is followed, and how.
+    ///
+    /// # Errors
+    ///
+    /// When an entry of `sources:` is wrong.
+    pub fn settings(
+        &self,
+        paths: &[PathBuf],
+        follow: &FollowFlags,
+        fold: &FoldFlags,
+    ) -> Result<Settings, Stop> {
+        Ok(Settings {
+            paths: self.watched_paths(paths)?,
+            allowed_roots: follow.allow_root.clone(),
+            allow_repeats: follow.allow_repeats,
+            start: follow.from,
+            poll_interval: follow.poll_interval,
+            commit_interval: follow.commit_interval,
+            line_max: fold.limit_line_bytes as usize,
+        })
+    }
+
+    /// PATHs of the command line, else those of `sources:`, else TorchServe's own folders, else `logs`.
+    fn watched_paths(&self, paths: &[PathBuf]) -> Result<Vec<WatchedPath>, Stop> {
+        let fixed = fold_flags(&self.command).and_then(FoldFlags::fixed_format);
+        let entries: Result<Vec<WatchedPath>, Stop> =
+            self.sources.iter().map(|entry| self.watched(entry)).collect();
+        let plain =
+            |path: PathBuf| WatchedPath { path, format: fixed, labels: BTreeMap::new(), offset_minutes: 0 };
+        let mut entries = entries?;
+        if !paths.is_empty() {
+            // A PATH of the command line keeps what the file says about it.
+            let known = |path: &PathBuf| entries.iter().find(|entry| entry.path == *path).cloned();
+            return Ok(paths.iter().map(|path| known(path).unwrap_or_else(|| plain(path.clone()))).collect());
+        }
+        if entries.is_empty() {
+            let folders = ["METRICS_LOCATION", "LOG_LOCATION"].into_iter().filter_map(std::env::var_os);
+            let mut folders: Vec<PathBuf> = folders.map(PathBuf::from).collect();
+            folders.dedup();
+            if folders.is_empty() {
+                folders.push(PathBuf::from("logs"));
+            }
+            entries = folders.into_iter().map(plain).collect();
+        }
+        Ok(entries)
+    }
+
+    fn watched(&self, entry: &SourceEntry) -> Result<WatchedPath, Stop> {
+        let file = self.config_file.as_deref().unwrap_or(Path::new("configuration")).display();
+        let wrong = |at: serde_saphyr::Location, what: String| {
+            Stop::Usage(format!("{file}:{}:{}: {what}", at.line(), at.column()))
+        };
+        let format = match &entry.format {
+            Some(name) if name.value == "auto" => None,
+            Some(name) => Some(
+                parsers::format_named(&name.value)
+                    .ok_or_else(|| wrong(name.referenced, format!("unknown format {:?}", name.value)))?,
+            ),
+            None => fold_flags(&self.command).and_then(FoldFlags::fixed_format),
+        };
+        if let Some(label) = entry.labels.keys().find(|label| !is_label_name(label)) {
+            return Err(Stop::Usage(format!("{file}: sources: {label:?} is no legal label name")));
+        }
+        let offset_minutes = match &entry.timezone {
+            Some(zone) => offset_minutes(&zone.value).map_err(|what| wrong(zone.referenced, what))?,
+            None => 0,
+        };
+        Ok(WatchedPath { path: entry.path.clone(), format, labels: entry.labels.clone(), offset_minutes })
+    }
+}
+
+/// The flags of the command that say how lines become metrics.
+pub fn fold_flags(command: &Command) -> Option<&FoldFlags> {
+    match command {
+        Command::Run(flags) => Some(&flags.fold),
+        Command::Demo(flags) => Some(&flags.fold),
+        Command::Replay(flags) => Some(&flags.fold),
+        Command::Check(flags) => Some(&flags.fold),
+        Command::Probe(_) => None,
+    }
+}
+
+/// Minutes east of UTC of `+02:00`, `UTC` or a zone of the system's time zone database, today.
+fn offset_minutes(zone: &str) -> Result<i16, String> {
+    let zone = jiff::tz::TimeZone::get(zone)
+        .or_else(|_| {
+            format!("1970-01-01T00:00{zone}[{zone}]")
+                .parse::<jiff::Zoned>()
+                .map(|time| time.time_zone().clone())
+        })
+        .map_err(|_| format!("unknown timezone {zone:?} (UTC, +02:00, Europe/Berlin)"))?;
+    let seconds = zone.to_offset(jiff::Timestamp::now()).seconds();
+    i16::try_from(seconds / 60).map_err(|_| format!("timezone {zone:?} is out of range"))
+}
+
+/// The file's flag values as arguments, where neither the command line nor the environment says otherwise.
+fn flags_of_file(
+    file: &ConfigFile,
+    path: Option<&Path>,
+    command_name: &str,
+    given: &clap::ArgMatches,
+) -> Result<Vec<OsString>, Stop> {
+    let whole = CommandLine::command();
+    let shown = path.unwrap_or(Path::new("")).display();
+    let mut arguments = Vec::new();
+    for flag in &file.flags {
+        let wrong = |what: &str| Stop::Usage(format!("{shown}:{}:{}: {what}", flag.at.line, flag.at.column));
+        let find = |command: &clap::Command| {
+            command
+                .get_arguments()
+                .find(|arg| arg.get_long() == Some(&flag.name))
+                .map(|arg| arg.get_id().clone())
+        };
+        let is_known = whole.get_subcommands().any(|command| find(command).is_some());
+        if !is_known || flag.name == "config.file" {
+            return Err(wrong(&format!("unknown key {:?}", flag.name)));
+        }
+        // A file may serve several commands: a key of another one is fine.
+        let Some(id) = whole.find_subcommand(command_name).and_then(find) else { continue };
+        let values: Vec<OsString> =
+            flag.values.iter().map(|value| format!("--{}={value}", flag.name).into()).collect();
+        let alone =
+            [OsString::from("inferometer"), command_name.into()].into_iter().chain(values.iter().cloned());
+        let mut probe = CommandLine::command().ignore_errors(false);
+        probe = probe.mut_subcommand(command_name, |command| command.mut_args(|arg| arg.required(false)));
+        if let Err(error) = probe.try_get_matches_from(alone) {
+            let text = error.to_string();
+            let first = text.lines().next().unwrap_or_default();
+            return Err(wrong(first.strip_prefix("error: ").unwrap_or(first)));
+        }
+        let source = given.value_source(id.as_str());
+        let off = given.try_get_one::<bool>(&format!("no_{id}")).ok().flatten().copied().unwrap_or(false);
+        if !off && !matches!(source, Some(ValueSource::CommandLine | ValueSource::EnvVariable)) {
+            arguments.extend(values);
+        }
+    }
+    Ok(arguments)
+}
+
+fn stop(error: &clap::Error) -> Stop {
+    if error.use_stderr() {
+        Stop::Usage(error.to_string().trim_end().to_owned())
+    } else {
+        Stop::Help(error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(arguments: &[&str], file: Option<&str>) -> Result<Config, String> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("c.yaml");
+        let mut all: Vec<OsString> = vec!["inferometer".into()];
+        all.extend(arguments.iter().map(OsString::from));
+        if let Some(text) = file {
+            std::fs::write(&path, text).unwrap();
+            all.extend(["--config.file".into(), path.clone().into_os_string()]);
+        }
+        Config::read(all).map_err(|stop| match stop {
+            Stop::Help(text) | Stop::Usage(text) => text.replace(&path.display().to_string(), "c.yaml"),
+        })
+    }
+
+    #[test]
+    fn the_command_line_beats_the_file() {
+        let file = "limit:\n  series: 5\n  series-per-family: 4\nlatency-histograms: false\n";
+        let config = read(&["run", "--limit.series", "7", "--", "a"], Some(file).filter(|_| false)).unwrap();
+        assert_eq!(7, config.rules.series_limit);
+        let config = read(&["run", "--limit.series", "7"], Some(file)).unwrap();
+        assert_eq!(
+            (7, 4, false),
+            (config.rules.series_limit, config.rules.family_limit, config.rules.latency_histograms)
+        );
+    }
+
+    #[test]
+    fn what_no_flag_can_hold_is_read() {
+        let file = "types: {Hits: counter}\nbuckets:\n  A: [1, 2.5]\n  B: {exponential: {start: 1, factor: 2, count: 3}}\n\
+                    sources:\n  - {path: x, timezone: '+02:00', labels: {server: a}}\n";
+        let config = read(&["run"], Some(file)).unwrap();
+        assert_eq!(Some(&parsers::Kind::Counter), config.rules.types.get("Hits"));
+        assert_eq!(Some(&[1.0, 2.0, 4.0][..]), config.rules.buckets.get("B").map(|bounds| &**bounds));
+        let watched = config.watched_paths(&[]).unwrap();
+        assert_eq!(
+            (120, Some(&"a".to_owned())),
+            (watched[0].offset_minutes, watched[0].labels.get("server"))
+        );
+    }
+
+    #[test]
+    fn wrong_keys_and_values_name_their_place() {
+        for (file, expected) in [
+            ("limit:\n  serie: 5\n", "c.yaml:2:3: unknown key \"limit.serie\""),
+            ("web:\n  max-requests: none\n", "c.yaml:2:3: invalid value 'none' for '--web.max-requests <N>'"),
+            ("types:\n  A: counters\n", "c.yaml:2:6: type \"counters\" is not counter, gauge or histogram"),
+            ("buckets: {A: [2, 1]}\n", "c.yaml:1:14: bucket bounds must ascend"),
+            ("sources: [{path: x, colour: red}]\n", "c.yaml:1:21: "),
+            ("sources: [{path: x, timezone: Mars}]\n", "c.yaml:1:31: unknown timezone \"Mars\""),
+            ("a: [\n", "c.yaml:"),
+        ] {
+            let error = read(&["run"], Some(file)).expect_err(file);
+            assert!(error.starts_with(expected), "{error}");
+        }
+    }
+
+    #[test]
+    fn usage_errors_name_the_flag() {
+        let error = read(&["run", "--limit.serie", "5"], None).unwrap_err();
+        assert!(error.contains("--limit.serie"), "{error}");
+        assert!(read(&["run", "--format", "nginx"], None).is_err());
+    }
+}

@@ -1,0 +1,84 @@
+//! HTTP: `/metrics`, health, and a page for people.
+//!
+//! A scrape takes what is published at its moment and never waits for a disk, a driver or the follower.
+
+mod page;
+mod scrape;
+pub mod text;
+
+pub use scrape::Scraper;
+
+use crate::publish::Board;
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+use warp::http::{Response, StatusCode};
+use warp::{Filter, Rejection, Reply};
+
+/// A follower that has not looked for this long is dead; its steps are bounded far below.
+const SILENCE_MAX: u64 = 10;
+
+/// What is served where.
+#[derive(Clone, Debug)]
+pub struct Routes {
+    /// Path of the metrics.
+    pub telemetry_path: String,
+    /// Scrapes.
+    pub scraper: Arc<Scraper>,
+    /// What is published.
+    pub board: Arc<Board>,
+}
+
+impl Routes {
+    /// All paths as one filter. Methods other than GET and HEAD get 405, unknown paths 404, both without
+    /// repeating what was asked.
+    pub fn filter(self) -> impl Filter<Extract = (impl Reply,), Error = Infallible> + Clone {
+        let Self { telemetry_path, scraper, board } = self;
+        let readable = warp::get().or(warp::head()).unify();
+        let path = warp::path::full().map(|path: warp::path::FullPath| path.as_str().to_owned());
+        let query = warp::query::raw().or(warp::any().map(String::new)).unify();
+        readable
+            .and(path)
+            .and(query)
+            .map(move |path: String, query: String| match path.as_str() {
+                path if path == telemetry_path => scraper.scrape(&query),
+                "/" => page::landing(&board.status.get(), &telemetry_path),
+                "/-/healthy" => {
+                    health(board.status.get().looked_at + SILENCE_MAX >= now_seconds(), "follower is stuck")
+                }
+                "/-/ready" => health(board.status.get().is_ready, "catching up"),
+                _ => plain(StatusCode::NOT_FOUND, "not found"),
+            })
+            .recover(refuse)
+    }
+}
+
+async fn refuse(rejection: Rejection) -> Result<Response<String>, Infallible> {
+    let is_method = rejection.find::<warp::reject::MethodNotAllowed>().is_some();
+    Ok(if is_method {
+        plain(StatusCode::METHOD_NOT_ALLOWED, "GET and HEAD only")
+    } else {
+        plain(StatusCode::BAD_REQUEST, "bad request")
+    })
+}
+
+fn health(is_good: bool, trouble: &'static str) -> Response<String> {
+    if is_good { plain(StatusCode::OK, "ok") } else { plain(StatusCode::SERVICE_UNAVAILABLE, trouble) }
+}
+
+fn plain(status: StatusCode, text: &'static str) -> Response<String> {
+    respond(status, "text/plain; charset=utf-8", format!("{text}\n"))
+}
+
+fn respond(status: StatusCode, content_type: &'static str, body: String) -> Response<String> {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert("content-type", warp::http::HeaderValue::from_static(content_type));
+    headers.insert("x-content-type-options", warp::http::HeaderValue::from_static("nosniff"));
+    response
+}
+
+fn now_seconds() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}

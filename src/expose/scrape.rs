@@ -1,0 +1,135 @@
+//! One scrape: the published families, rendered once per publication, and what is true right now.
+
+use super::{plain, respond, text};
+use crate::instruments::Instruments;
+use crate::publish::{Board, Status};
+use crate::state::{FamilyView, Type};
+use std::collections::{BTreeMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError, TryLockError};
+use std::time::Instant;
+use warp::http::{Response, StatusCode};
+
+/// Answers scrapes.
+#[derive(Debug)]
+pub struct Scraper {
+    board: Arc<Board>,
+    instruments: Instruments,
+    slots: tokio::sync::Semaphore,
+    rendered: Mutex<Rendered>,
+}
+
+/// The log families as text, kept until the next publication.
+#[derive(Debug, Default)]
+struct Rendered {
+    generation: u64,
+    text: Arc<str>,
+}
+
+impl Scraper {
+    /// A scraper of what is published on the board, answering at most `slots` scrapes at once.
+    pub fn new(board: Arc<Board>, instruments: Instruments, slots: usize) -> Self {
+        let slots = tokio::sync::Semaphore::new(slots);
+        Self { board, instruments, slots, rendered: Mutex::default() }
+    }
+
+    /// The answer to a scrape with this query string.
+    pub(crate) fn scrape(&self, query: &str) -> Response<String> {
+        let Ok(_slot) = self.slots.try_acquire() else {
+            self.instruments.refused_scrapes.inc();
+            return plain(StatusCode::SERVICE_UNAVAILABLE, "too many scrapes at once");
+        };
+        let start = Instant::now();
+        let only = names(query);
+        let mut body = match &only {
+            None => self.log_text().to_string(),
+            Some(only) => {
+                let mut body = String::new();
+                text::encode(&self.board.view.get().view.log, Some(only), &mut body);
+                body
+            }
+        };
+        let own = self.own_families();
+        text::encode(&own, only.as_ref(), &mut body);
+        self.instruments.scrape_seconds.observe(start.elapsed().as_secs_f64());
+        respond(StatusCode::OK, text::CONTENT_TYPE, body)
+    }
+
+    /// The log families of the present publication. Who finds another scrape rendering waits for it: it
+    /// takes a few milliseconds for ten thousand series.
+    fn log_text(&self) -> Arc<str> {
+        let published = self.board.view.get();
+        let mut rendered = match self.rendered.try_lock() {
+            Ok(rendered) => rendered,
+            Err(TryLockError::WouldBlock) => self.rendered.lock().unwrap_or_else(PoisonError::into_inner),
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+        };
+        if rendered.generation != published.generation {
+            let mut text = String::with_capacity(rendered.text.len() + 4096);
+            text::encode(&published.view.log, None, &mut text);
+            *rendered = Rendered { generation: published.generation, text: text.into() };
+        }
+        rendered.text.clone()
+    }
+
+    fn own_families(&self) -> Vec<FamilyView> {
+        let mut families = self.board.view.get().view.own.clone();
+        families.extend(status_families(&self.board.status.get()));
+        families.extend(self.instruments.families());
+        families
+    }
+}
+
+/// What the status says in numbers.
+fn status_families(status: &Status) -> Vec<FamilyView> {
+    let mut active = FamilyView::new(
+        "inferometer_source_active",
+        "Whether a source's live file exists and is open.",
+        Type::Gauge,
+    );
+    let mut lag = FamilyView::new(
+        "inferometer_source_lag_bytes",
+        "Bytes of a source on disk that have not been consumed.",
+        Type::Gauge,
+    );
+    for source in &status.sources {
+        active.push(&[("source", &source.name)], f64::from(u8::from(source.is_active)));
+        #[expect(clippy::cast_precision_loss, reason = "a lag beyond 2^53 bytes may be rounded")]
+        lag.push(&[("source", &source.name)], source.lag_bytes as f64);
+    }
+    let mut catching_up = FamilyView::new(
+        "inferometer_catching_up",
+        "Whether there is more to read than one turn takes; nothing is published before the first catch-up is done.",
+        Type::Gauge,
+    );
+    catching_up.push(&[], f64::from(u8::from(status.is_catching_up || !status.is_ready)));
+    let mut problems = FamilyView::new(
+        "inferometer_path_problems",
+        "PATHs that cannot be followed now, by what is wrong with them; the log and the page name them.",
+        Type::Gauge,
+    );
+    let mut counts: BTreeMap<&str, u32> =
+        ["absent", "empty", "unreadable", "outside", "refused"].into_iter().map(|word| (word, 0)).collect();
+    status.problems.iter().for_each(|problem| *counts.entry(problem.problem).or_default() += 1);
+    counts.iter().for_each(|(word, count)| problems.push(&[("problem", word)], f64::from(*count)));
+    vec![active, lag, catching_up, problems]
+}
+
+/// The values of `name[]` in a query string; none if it does not occur.
+fn names(query: &str) -> Option<HashSet<String>> {
+    let pairs = form_urlencoded::parse(query.as_bytes());
+    let names: HashSet<String> =
+        pairs.filter(|(key, _)| key == "name[]").map(|(_, value)| value.into_owned()).collect();
+    (!names.is_empty()).then_some(names)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_filter_is_read_in_both_spellings() {
+        let expected = Some(HashSet::from(["A".to_owned(), "B c".to_owned()]));
+        assert_eq!(expected, names("name[]=A&name%5B%5D=B%20c&x=1"));
+        assert_eq!(None, names("name=A"));
+    }
+}

@@ -1,0 +1,175 @@
+//! Prometheus text format 0.0.4, straight from the published families.
+//!
+//! Format: <https://prometheus.io/docs/instrumenting/exposition_formats/>. The `prometheus` crate's own
+//! encoder refuses families without series, knows no untyped ones and no exemplars.
+
+use crate::state::{FamilyView, Histogram, SeriesView, Shown, Type};
+use std::collections::HashSet;
+use std::fmt::Write;
+
+/// The Content-Type of this format.
+pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// Appends families. With a filter only samples of these names are written, and a family without any is
+/// left out, as simpleclient's `name[]` parameter does it.
+pub fn encode<'a>(
+    families: impl IntoIterator<Item = &'a FamilyView>,
+    only: Option<&HashSet<String>>,
+    text: &mut String,
+) {
+    for family in families {
+        let start = text.len();
+        header(family, text);
+        let samples = text.len();
+        let series = family.series.iter();
+        match family.kind {
+            Type::Histogram => {
+                let wanted = Suffixes::of(&family.name, only);
+                series.for_each(|series| histogram(family, series, wanted, text));
+            }
+            _ if only.is_none_or(|only| only.contains(&family.name)) => {
+                series.for_each(|series| sample(&family.name, "", &series.labels, None, &series.value, text));
+            }
+            _ => {}
+        }
+        if only.is_some() && text.len() == samples {
+            text.truncate(start);
+        }
+    }
+}
+
+/// A number that reads back to the same double; `1.0` and `+Inf` as TorchServe and Prometheus write them.
+pub fn number(value: f64, text: &mut String) {
+    // Writing into a String cannot fail.
+    let written = if value.is_nan() {
+        text.write_str("NaN")
+    } else if value.is_infinite() {
+        text.write_str(if value > 0.0 { "+Inf" } else { "-Inf" })
+    } else {
+        write!(text, "{value:?}")
+    };
+    debug_assert!(written.is_ok(), "a String takes everything");
+}
+
+fn header(family: &FamilyView, text: &mut String) {
+    text.push_str("# HELP ");
+    text.push_str(&family.name);
+    text.push(' ');
+    for c in family.help.chars() {
+        match c {
+            '\\' => text.push_str("\\\\"),
+            '\n' => text.push_str("\\n"),
+            other => text.push(other),
+        }
+    }
+    text.push_str("\n# TYPE ");
+    text.push_str(&family.name);
+    text.push(' ');
+    text.push_str(family.kind.label());
+    text.push('\n');
+}
+
+/// Which of a histogram's three kinds of samples are wanted.
+#[derive(Clone, Copy)]
+struct Suffixes {
+    bucket: bool,
+    count: bool,
+    sum: bool,
+}
+
+impl Suffixes {
+    fn of(name: &str, only: Option<&HashSet<String>>) -> Self {
+        let wanted = |suffix: &str| only.is_none_or(|only| only.contains(&format!("{name}{suffix}")));
+        Self { bucket: wanted("_bucket"), count: wanted("_count"), sum: wanted("_sum") }
+    }
+}
+
+fn histogram(family: &FamilyView, series: &SeriesView, wanted: Suffixes, text: &mut String) {
+    let Shown::Histogram(histogram) = &series.value else { return };
+    let Histogram { counts, sum, .. } = &**histogram;
+    let mut cumulative = 0;
+    let bounds = family.bounds.iter().copied().chain([f64::INFINITY]);
+    for (bound, count) in bounds.zip(counts) {
+        cumulative += count;
+        if wanted.bucket {
+            line(&family.name, "_bucket", &series.labels, Some(bound), text);
+            write_count(cumulative, text);
+        }
+    }
+    if wanted.count {
+        line(&family.name, "_count", &series.labels, None, text);
+        write_count(cumulative, text);
+    }
+    if wanted.sum {
+        sample(&family.name, "_sum", &series.labels, None, &Shown::Number(*sum), text);
+    }
+}
+
+fn sample(name: &str, suffix: &str, labels: &str, bound: Option<f64>, value: &Shown, text: &mut String) {
+    let Shown::Number(value) = value else { return };
+    line(name, suffix, labels, bound, text);
+    number(*value, text);
+    text.push('\n');
+}
+
+/// `name{labels,le="…"} `
+fn line(name: &str, suffix: &str, labels: &str, bound: Option<f64>, text: &mut String) {
+    text.push_str(name);
+    text.push_str(suffix);
+    if !labels.is_empty() || bound.is_some() {
+        text.push('{');
+        text.push_str(labels);
+        if let Some(bound) = bound {
+            text.push_str(if labels.is_empty() { "le=\"" } else { ",le=\"" });
+            number(bound, text);
+            text.push('"');
+        }
+        text.push('}');
+    }
+    text.push(' ');
+}
+
+fn write_count(count: u64, text: &mut String) {
+    let written = writeln!(text, "{count}");
+    debug_assert!(written.is_ok(), "a String takes everything");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn family() -> FamilyView {
+        let mut family = FamilyView::new("a", "back\\slash\nnext", Type::Gauge);
+        family.push(&[("l", "x\"y\\z\n")], 1.0);
+        family.push(&[], f64::NEG_INFINITY);
+        family
+    }
+
+    fn text(only: Option<&[&str]>) -> String {
+        let only = only.map(|names| names.iter().map(|name| (*name).to_owned()).collect::<HashSet<String>>());
+        let mut text = String::new();
+        encode(&[family()], only.as_ref(), &mut text);
+        text
+    }
+
+    #[test]
+    fn help_and_labels_are_escaped() {
+        let expected = "# HELP a back\\\\slash\\nnext\n# TYPE a gauge\na{l=\"x\\\"y\\\\z\\n\"} 1.0\na -Inf\n";
+        assert_eq!(expected, text(None));
+    }
+
+    #[test]
+    fn a_filter_goes_by_sample_name_and_drops_empty_families() {
+        assert_eq!(text(None), text(Some(&["a", "b"])));
+        assert_eq!("", text(Some(&["b"])));
+    }
+
+    #[test]
+    fn numbers_read_back_to_the_same_double() {
+        for value in [0.1, 1.0, -0.0, 1e300, 5e-324, 9.007_199_254_740_993e15, 494_734.957_999_999_8] {
+            let mut text = String::new();
+            number(value, &mut text);
+            assert_eq!(value.to_bits(), text.parse::<f64>().unwrap().to_bits(), "{text}");
+        }
+    }
+}

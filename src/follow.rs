@@ -1,0 +1,454 @@
+//! Follows log files and folds their lines: one thread, plain calls, no channel, no lock.
+//!
+//! [`Follower::step`] looks at the files and folds what is new; [`Follower::commit`] publishes. Both are
+//! plain calls, so that a test drives them without threads or clocks. [`run`] calls them at the right
+//! times: a wake-up from inotify or the end of `--poll-interval` makes it look, the rhythm of [`pace`]
+//! makes it commit. What a scrape sees of a log is always a commit, never the state in between.
+
+pub(crate) mod complaints;
+pub(crate) mod cut;
+mod discover;
+mod pace;
+mod source;
+mod stdin;
+mod tail;
+mod wake;
+
+pub use pace::Waker;
+pub use source::Start;
+
+use crate::publish::{Board, PathProblem, Published, SourceStatus, Status};
+use crate::state::{Origin, Outcome, Role, Rules, State};
+use complaints::Complaints;
+use cut::Piece;
+use discover::{Found, discover};
+use pace::Rhythm;
+use parsers::{Format, Reason};
+use source::{Setup, Source};
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use stdin::Stdin;
+use wake::Watch;
+
+/// What is followed, and how.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The PATHs: files, folders, globs; `-` is standard input.
+    pub paths: Vec<WatchedPath>,
+    /// Where links may lead besides a PATH's own folder.
+    pub allowed_roots: Vec<PathBuf>,
+    /// Follow a console beside the metric files that it repeats.
+    pub allow_repeats: bool,
+    /// Where a file that is there at the start is read from.
+    pub start: Start,
+    /// The longest time between two looks.
+    pub poll_interval: Duration,
+    /// The longest time between two commits while lines keep coming.
+    pub commit_interval: Duration,
+    /// Longest line in bytes.
+    pub line_max: usize,
+}
+
+/// One PATH and what the configuration says about it.
+#[derive(Clone, Debug)]
+pub struct WatchedPath {
+    /// As given.
+    pub path: PathBuf,
+    /// Format of all its files; found per file otherwise.
+    pub format: Option<&'static Format>,
+    /// Labels for all its series.
+    pub labels: BTreeMap<String, String>,
+    /// Minutes east of UTC that times in its lines are in.
+    pub offset_minutes: i16,
+}
+
+/// What a step did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Whether the state has changed.
+    pub is_dirty: bool,
+    /// Whether more is there to read at once.
+    pub has_more: bool,
+}
+
+/// Follows files and folds their lines.
+#[derive(Debug)]
+pub struct Follower {
+    settings: Settings,
+    state: State,
+    sources: Vec<Source>,
+    servers: HashMap<PathBuf, u32>,
+    stdin: Option<(Stdin, usize, u32)>,
+    board: Arc<Board>,
+    watch: Watch,
+    complaints: Complaints,
+    generation: u64,
+    is_ready: bool,
+    is_catching_up: bool,
+    audible: Vec<bool>,
+    problems: Vec<PathProblem>,
+}
+
+impl Follower {
+    /// A follower that has not looked yet. Families that are declared are published at once if `declare`.
+    ///
+    /// # Errors
+    ///
+    /// When standard input is to be followed and no thread can be started for it.
+    pub fn new(
+        settings: Settings,
+        rules: Arc<Rules>,
+        declare: bool,
+        board: Arc<Board>,
+        waker: &Waker,
+    ) -> std::io::Result<Self> {
+        let mut state = State::new(rules);
+        if declare {
+            state.declare();
+        }
+        let stdin = match settings.paths.iter().find(|watched| watched.path == Path::new("-")) {
+            Some(watched) => {
+                let facts = state.add_source("stdin");
+                let server = state.add_server();
+                Some((Stdin::start(waker.clone(), settings.line_max, watched.format)?, facts, server))
+            }
+            None => None,
+        };
+        let mut follower = Self {
+            settings,
+            state,
+            sources: Vec::new(),
+            servers: HashMap::new(),
+            stdin,
+            board,
+            watch: Watch::new(waker.clone()),
+            complaints: Complaints::default(),
+            generation: 0,
+            is_ready: false,
+            is_catching_up: true,
+            audible: Vec::new(),
+            problems: Vec::new(),
+        };
+        follower.commit(now_seconds());
+        Ok(follower)
+    }
+
+    /// Looks at the files and folds what is new, one turn per source.
+    pub fn step(&mut self, now: u64) -> Progress {
+        let mut progress = Progress { is_dirty: self.find_sources(), has_more: false };
+        for at in 0..self.sources.len() {
+            let turn = self.step_source(at, now);
+            progress.is_dirty |= turn.is_dirty;
+            progress.has_more |= turn.has_more;
+        }
+        progress.is_dirty |= self.step_stdin(now);
+        self.is_catching_up = progress.has_more;
+        // A server that fell silent takes its gauges off the exposition, without any line.
+        progress.is_dirty |= self.is_ready && self.state.audible(now) != self.audible;
+        self.post_status(now);
+        progress
+    }
+
+    /// Publishes what all lines so far add up to.
+    pub fn commit(&mut self, now: u64) {
+        self.state.expire(now);
+        self.generation += 1;
+        self.audible = self.state.audible(now);
+        self.board.view.put(Published { generation: self.generation, view: self.state.view(Some(now)) });
+    }
+
+    /// The first catch-up is done: from now on commits are in view.
+    pub fn become_ready(&mut self, now: u64) {
+        self.is_ready = true;
+        self.post_status(now);
+    }
+
+    fn find_sources(&mut self) -> bool {
+        self.watch.forget_absent();
+        self.problems.clear();
+        let mut has_new = false;
+        for watched in self.settings.paths.clone() {
+            if watched.path == Path::new("-") {
+                continue;
+            }
+            self.watch.add(folder_of(&watched.path));
+            match discover(&watched.path, &self.settings.allowed_roots) {
+                Ok(found) => {
+                    self.complaints.path_is_good(&watched.path);
+                    for found in found {
+                        has_new |= self.add_source(&found, &watched);
+                    }
+                }
+                Err(problem) => {
+                    self.problems.push(self.complaints.path(&watched.path, &problem));
+                }
+            }
+        }
+        has_new
+    }
+
+    fn add_source(&mut self, found: &Found, watched: &WatchedPath) -> bool {
+        let same = |source: &&Source| is_same_file(&source.live_path, &found.live);
+        if self.sources.iter().any(|source| same(&source)) {
+            return false;
+        }
+        let folder = folder_of(&found.live).to_owned();
+        self.watch.add(&folder);
+        if self.repeats(found, &folder) {
+            return false;
+        }
+        let server = match self.servers.get(&folder) {
+            Some(server) => *server,
+            None => {
+                let server = self.state.add_server();
+                self.servers.insert(folder, server);
+                server
+            }
+        };
+        let name = self.source_name(&found.live);
+        let setup = Setup {
+            facts: self.state.add_source(&name),
+            server,
+            name,
+            labels: watched.labels.clone(),
+            offset_minutes: watched.offset_minutes,
+            format: watched.format,
+            start: if self.is_ready { Start::Start } else { self.settings.start },
+            line_max: self.settings.line_max,
+        };
+        let source = Source::new(found, setup);
+        tracing::info!(source = %source.name, file = %source.live_path.display(), "following");
+        if source.format.is_some_and(|format| format.declares) && found.role == Role::All {
+            self.state.declare();
+        }
+        self.sources.push(source);
+        true
+    }
+
+    /// A console repeats the metric files beside it: counting both would count each line twice.
+    fn repeats(&mut self, found: &Found, folder: &Path) -> bool {
+        if self.settings.allow_repeats || found.role == Role::FactsOnly {
+            return false;
+        }
+        let format = found.format.and_then(parsers::format_named);
+        let format = format.or_else(|| detect_file(&found.live));
+        let Some(format) = format else { return false };
+        let beside = self.sources.iter().filter(|source| source.role == Role::All);
+        let beside = beside.filter(|source| folder_of(&source.live_path) == folder);
+        let other = beside.filter_map(|source| Some((source, source.format?)));
+        let mut clash = other.filter(|(_, other)| other.repeats_metrics != format.repeats_metrics);
+        let Some((source, _)) = clash.next() else { return false };
+        self.problems.push(self.complaints.repeats(&found.live, &source.name));
+        true
+    }
+
+    /// The `source` label: the file's name, with its folder's name where two would be alike.
+    fn source_name(&self, live: &Path) -> String {
+        let part = |path: Option<&std::ffi::OsStr>| path.unwrap_or_default().to_string_lossy().into_owned();
+        let mut name = part(live.file_name());
+        let mut folder = live.parent();
+        while self.sources.iter().any(|source| source.name == name) {
+            let Some(parent) = folder else { break };
+            name = format!("{}/{name}", part(parent.file_name()));
+            folder = parent.parent();
+        }
+        name
+    }
+
+    fn step_source(&mut self, at: usize, now: u64) -> Progress {
+        let Some(source) = self.sources.get_mut(at) else { return Progress::default() };
+        let changes = source.look();
+        let mut is_dirty = changes != source::Changes::default();
+        let (facts, role, server) = (source.facts, source.role, source.server);
+        if let Some(facts) = self.state.source_mut(facts) {
+            facts.rotations += changes.rotations;
+            facts.truncations += changes.truncations;
+            facts.archives += changes.archives;
+        }
+        let (labels, name) = (source.labels.clone(), source.name.clone());
+        let origin =
+            Origin { source: facts, server, now, labels: &labels, offset_minutes: source.offset_minutes };
+        let (state, complaints) = (&mut self.state, &mut self.complaints);
+        let had_format = source.format;
+        let mut proven = false;
+        let read = source.read(|piece, format| {
+            is_dirty = true;
+            proven |= take(state, complaints, &name, piece, format, role, &origin);
+        });
+        if proven {
+            source.confirm_format();
+        }
+        let declares = |format: Option<&Format>| format.is_some_and(|format| format.declares);
+        if !declares(had_format) && declares(source.format) && proven && role == Role::All {
+            self.state.declare();
+        }
+        complaints.file(&name, source.error.as_deref().or(read.as_ref().err().map(|_| "cannot read")));
+        Progress { is_dirty, has_more: read.unwrap_or(false) }
+    }
+
+    fn step_stdin(&mut self, now: u64) -> bool {
+        let Some((stdin, source, server)) = &mut self.stdin else { return false };
+        let none = BTreeMap::new();
+        let origin = Origin { source: *source, server: *server, now, labels: &none, offset_minutes: 0 };
+        let (state, complaints) = (&mut self.state, &mut self.complaints);
+        let had_format = stdin.format();
+        let any = stdin.read(|piece, format| {
+            take(state, complaints, "stdin", piece, format, Role::All, &origin);
+        });
+        if had_format.is_none() && stdin.format().is_some_and(|format| format.declares) {
+            self.state.declare();
+        }
+        any
+    }
+
+    fn post_status(&self, now: u64) {
+        let files = self.sources.iter().map(|source| SourceStatus {
+            name: source.name.clone(),
+            format: source.format.map(|format| format.name),
+            is_active: source.is_active(),
+            lag_bytes: source.lag(),
+        });
+        let stdin = self.stdin.iter().map(|(stdin, ..)| SourceStatus {
+            name: "stdin".to_owned(),
+            format: stdin.format().map(|format| format.name),
+            is_active: stdin.is_open,
+            lag_bytes: 0,
+        });
+        self.board.status.put(Status {
+            is_ready: self.is_ready,
+            is_catching_up: self.is_catching_up,
+            looked_at: now,
+            sources: files.chain(stdin).collect(),
+            problems: self.problems.clone(),
+            hints: self.hints(),
+        });
+    }
+
+    fn hints(&self) -> Vec<String> {
+        let modes = self.servers.values().filter_map(|server| self.state.metrics_mode(*server));
+        let mut hints: Vec<String> = modes
+            .filter(|mode| *mode == "prometheus")
+            .map(|_| complaints::PROMETHEUS_MODE.to_owned())
+            .collect();
+        hints.extend(self.state.untyped().map(|name| {
+            format!(
+                "The type of {name} is unknown: add it to metrics.yaml or to types: in the configuration."
+            )
+        }));
+        hints
+    }
+
+    fn note_modes(&mut self) {
+        for (folder, server) in &self.servers {
+            self.complaints.mode(folder, self.state.metrics_mode(*server));
+        }
+    }
+}
+
+/// Follows until `stop`, then reads what is there and commits once more. `committed` hears how long each
+/// commit took.
+pub fn run(mut follower: Follower, waker: &Waker, stop: &AtomicBool, committed: impl Fn(Duration)) {
+    let mut rhythm = Rhythm::new(follower.settings.commit_interval);
+    let mut pending_since: Option<Instant> = None;
+    loop {
+        let is_last = stop.load(Ordering::Acquire);
+        let progress = follower.step(now_seconds());
+        follower.note_modes();
+        let now = Instant::now();
+        if progress.is_dirty {
+            pending_since.get_or_insert(now);
+        }
+        let is_caught_up = !progress.has_more;
+        if is_last && is_caught_up {
+            follower.commit(now_seconds());
+            return;
+        }
+        // Until the first catch-up is done nothing is published: counters that climb in view of
+        // Prometheus would look like a rate.
+        let may_commit = follower.is_ready || is_caught_up;
+        if let Some(since) = pending_since.filter(|_| may_commit && rhythm.due_in(now).is_zero()) {
+            follower.commit(now_seconds());
+            committed(now.elapsed());
+            rhythm.committed(since, now);
+            pending_since = None;
+        }
+        if is_caught_up && !follower.is_ready {
+            follower.become_ready(now_seconds());
+            tracing::info!("caught up");
+        }
+        if is_caught_up {
+            let poll = follower.settings.poll_interval;
+            waker.wait(pending_since.map_or(poll, |_| rhythm.due_in(Instant::now()).min(poll)));
+        }
+    }
+}
+
+/// Whether the named files repeat each other, with the explanation. Files that appear later are judged
+/// when they do.
+pub fn repeats_by_name(settings: &Settings) -> Option<String> {
+    if settings.allow_repeats {
+        return None;
+    }
+    let files = settings.paths.iter().map(|watched| &watched.path).filter(|path| path.is_file());
+    let files: Vec<(&PathBuf, &Format)> = files.filter_map(|path| Some((path, detect_file(path)?))).collect();
+    let (console, _) = files.iter().find(|(_, format)| format.repeats_metrics)?;
+    let (metrics, _) = files.iter().find(|(_, format)| !format.repeats_metrics)?;
+    Some(format!(
+        "{} is a console and repeats the metric lines of {}: each would count twice. Give only one of them, or \
+         --source.allow-repeats if they are of different servers",
+        console.display(),
+        metrics.display()
+    ))
+}
+
+/// Folds a piece; tells whether it proved the format.
+fn take(
+    state: &mut State,
+    complaints: &mut Complaints,
+    name: &str,
+    piece: Piece<'_>,
+    format: &Format,
+    role: Role,
+    origin: &Origin<'_>,
+) -> bool {
+    match piece {
+        Piece::Record(record) => match state.fold(record, format, role, origin) {
+            Ok(outcome) => return outcome == Outcome::Parsed,
+            Err(rejection) => complaints.line(name, record, &rejection),
+        },
+        Piece::TooLong => {
+            if let Some(facts) = state.source_mut(origin.source) {
+                facts.reject(Reason::TooLong);
+            }
+        }
+        Piece::HalfLine => {}
+        Piece::End => {
+            if let Some(facts) = state.source_mut(origin.source) {
+                facts.count(Outcome::Torn);
+            }
+        }
+    }
+    false
+}
+
+fn detect_file(path: &Path) -> Option<&'static Format> {
+    let tail = tail::Tail::open(path, 0).ok()?;
+    parsers::detect(&tail.peek().ok()?)
+}
+
+fn folder_of(path: &Path) -> &Path {
+    if path.is_dir() { path } else { path.parent().unwrap_or(path) }
+}
+
+fn is_same_file(one: &Path, other: &Path) -> bool {
+    one == other
+        || std::fs::canonicalize(one).ok().zip(std::fs::canonicalize(other).ok()).is_some_and(|(a, b)| a == b)
+}
+
+/// Seconds since 1970 by this machine's clock; only shown and compared with TTLs of minutes.
+fn now_seconds() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}

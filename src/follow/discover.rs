@@ -1,0 +1,271 @@
+//! Which files a PATH stands for, and which of them belong together.
+//!
+//! A source is a folder and a stem: `logs/ts_metrics.log` is the live file of the stem `ts_metrics`, and
+//! `ts_metrics.20-Nov.log.gz`, `ts_metrics.log.1` or `ts_metrics-2026-11-20-4.log` are its archives.
+
+use crate::state::Role;
+use std::collections::BTreeSet;
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+/// A live file that is to be followed, present or not.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Found {
+    /// The live file.
+    pub live: PathBuf,
+    /// What is taken from it.
+    pub role: Role,
+    /// The format's name, where the file's name tells it.
+    pub format: Option<&'static str>,
+    /// Whether the user named this very file.
+    pub is_named: bool,
+}
+
+/// What is wrong with a PATH.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Problem {
+    /// It does not exist (yet).
+    Absent,
+    /// It is a folder without any log file (yet).
+    Empty,
+    /// It cannot be read; the text says who owns it and who we are.
+    Unreadable(String),
+    /// It leads out of its folder by a link.
+    Outside(PathBuf),
+}
+
+/// TorchServe's files in the order in which they are read: types first, then the metrics, then the
+/// requests, whose model names must be known from the metrics.
+const TORCHSERVE: [(&str, Role, &str); 4] = [
+    ("ts_log.log", Role::FactsOnly, "torchserve-console"),
+    ("ts_metrics.log", Role::All, "torchserve"),
+    ("model_metrics.log", Role::All, "torchserve"),
+    ("access_log.log", Role::All, "torchserve"),
+];
+
+/// TorchServe's other file; it holds the models' own output.
+const TORCHSERVE_OTHER: [&str; 1] = ["model_log.log"];
+
+/// Finds the live files that a PATH stands for at this moment.
+///
+/// # Errors
+///
+/// What keeps it from standing for any; most of these pass.
+pub(crate) fn discover(path: &Path, allowed: &[PathBuf]) -> Result<Vec<Found>, Problem> {
+    let text = path.to_string_lossy();
+    if text.contains(['*', '?', '[']) && fs::symlink_metadata(path).is_err() {
+        return discover_glob(&text);
+    }
+    match fs::metadata(path) {
+        Ok(metadata) if metadata.is_dir() => discover_folder(path, allowed),
+        Ok(metadata) => match fs::File::open(path) {
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                Err(Problem::Unreadable(who(path, &metadata)))
+            }
+            _ => Ok(vec![named(path)]),
+        },
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            let nearest = path.ancestors().find_map(|parent| Some((parent, fs::metadata(parent).ok()?)));
+            let text = nearest.map_or_else(|| error.to_string(), |(parent, metadata)| who(parent, &metadata));
+            Err(Problem::Unreadable(text))
+        }
+        // A path that looks like a file is followed from the moment it appears.
+        Err(_) if path.extension().is_some() => Ok(vec![named(path)]),
+        Err(_) => Err(Problem::Absent),
+    }
+}
+
+fn discover_glob(pattern: &str) -> Result<Vec<Found>, Problem> {
+    let paths = glob::glob(pattern).map_err(|_| Problem::Absent)?;
+    let mut found: Vec<Found> = paths
+        .flatten()
+        .filter(|path| fs::metadata(path).is_ok_and(|metadata| metadata.is_file()))
+        .map(|path| Found { is_named: false, ..named(&path) })
+        .collect();
+    found.retain(|found| !is_gzip(&found.live));
+    found.sort();
+    if found.is_empty() { Err(Problem::Absent) } else { Ok(found) }
+}
+
+/// A file that was given by its own name is taken as what it holds.
+fn named(path: &Path) -> Found {
+    let name = path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
+    let known = TORCHSERVE.iter().find(|(file, ..)| *file == name);
+    Found {
+        live: path.to_owned(),
+        role: Role::All,
+        format: known.map(|(_, _, format)| *format),
+        is_named: true,
+    }
+}
+
+fn discover_folder(folder: &Path, allowed: &[PathBuf]) -> Result<Vec<Found>, Problem> {
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) => {
+            let metadata = fs::metadata(folder).map_err(|_| Problem::Absent)?;
+            let denied = error.kind() == io::ErrorKind::PermissionDenied;
+            let text = if denied { who(folder, &metadata) } else { error.to_string() };
+            return Err(Problem::Unreadable(text));
+        }
+    };
+    let names: BTreeSet<PathBuf> = entries.flatten().map(|entry| PathBuf::from(entry.file_name())).collect();
+    let live: Vec<Found> =
+        if is_torchserve(&names) { torchserve(folder, &names) } else { others(folder, &names) };
+    let (inside, outside): (Vec<Found>, Vec<Found>) =
+        live.into_iter().partition(|found| ends_inside(&found.live, folder, allowed));
+    match (inside.is_empty(), outside.into_iter().next()) {
+        (true, Some(found)) => Err(Problem::Outside(found.live)),
+        (true, None) => Err(Problem::Empty),
+        _ => Ok(inside),
+    }
+}
+
+/// Whether a folder is a TorchServe's: one of its metric or access logs, or an archive of one, is there.
+fn is_torchserve(names: &BTreeSet<PathBuf>) -> bool {
+    let telling = TORCHSERVE.iter().filter(|(_, role, _)| *role == Role::All);
+    telling.clone().any(|(file, ..)| names.iter().any(|name| belongs(name, Path::new(file))))
+        || names.iter().any(|name| name == Path::new("ts_log.log"))
+}
+
+/// All four files, present or not: the server makes them one after the other.
+fn torchserve(folder: &Path, names: &BTreeSet<PathBuf>) -> Vec<Found> {
+    let is_present = |file: &str| names.iter().any(|name| belongs(name, Path::new(file)));
+    TORCHSERVE
+        .iter()
+        .filter(|(file, ..)| is_present(file))
+        .map(|(file, role, format)| Found {
+            live: folder.join(file),
+            role: *role,
+            format: Some(format),
+            is_named: false,
+        })
+        .collect()
+}
+
+/// Every `*.log` that is not an archive of another one.
+fn others(folder: &Path, names: &BTreeSet<PathBuf>) -> Vec<Found> {
+    let logs: Vec<&PathBuf> = names
+        .iter()
+        .filter(|name| name.extension().is_some_and(|extension| extension == "log"))
+        .filter(|name| fs::metadata(folder.join(name)).is_ok_and(|metadata| metadata.is_file()))
+        .filter(|name| !TORCHSERVE_OTHER.iter().any(|other| name.as_path() == Path::new(other)))
+        .collect();
+    let is_archive = |name: &Path| {
+        logs.iter().any(|live| live.as_path() != name && belongs(name, live) && starts_with_digit(name, live))
+    };
+    let live = logs.iter().filter(|name| !is_archive(name));
+    live.map(|name| Found { live: folder.join(name), role: Role::All, format: None, is_named: false })
+        .collect()
+}
+
+/// Whether `name` is `live` or an archive of it, by their names alone.
+pub(crate) fn belongs(name: &Path, live: &Path) -> bool {
+    name == live || suffix(name, live).is_some_and(|suffix| suffix.starts_with(['.', '-', '_']))
+}
+
+fn starts_with_digit(name: &Path, live: &Path) -> bool {
+    suffix(name, live).is_some_and(|suffix| suffix.chars().nth(1).is_some_and(|c| c.is_ascii_digit()))
+}
+
+fn suffix(name: &Path, live: &Path) -> Option<String> {
+    let stem = live.file_stem()?.to_string_lossy().into_owned();
+    Some(name.file_name()?.to_string_lossy().strip_prefix(&stem)?.to_owned())
+}
+
+/// Whether a file's name says that it is compressed.
+pub(crate) fn is_gzip(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "gz")
+}
+
+/// Links are followed only while they end under the PATH's folder or an allowed root.
+fn ends_inside(path: &Path, folder: &Path, allowed: &[PathBuf]) -> bool {
+    let is_link = fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_symlink());
+    if !is_link {
+        return true;
+    }
+    let Ok(target) = fs::canonicalize(path) else { return false };
+    let roots = allowed.iter().map(PathBuf::as_path).chain([folder]);
+    roots.filter_map(|root| fs::canonicalize(root).ok()).any(|root| target.starts_with(root))
+}
+
+/// Whose a path is, how it may be used, and who we are.
+fn who(path: &Path, metadata: &fs::Metadata) -> String {
+    let ours = fs::metadata("/proc/self").map_or_else(|_| "?".to_owned(), |own| own.uid().to_string());
+    format!(
+        "{} belongs to uid {} gid {} with mode {:04o}; we run as uid {ours}",
+        path.display(),
+        metadata.uid(),
+        metadata.gid(),
+        metadata.mode() & 0o7777
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn folder(files: &[&str]) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        files.iter().for_each(|file| fs::write(folder.path().join(file), "").unwrap());
+        folder
+    }
+
+    fn names(found: &[Found]) -> Vec<String> {
+        found.iter().map(|found| found.live.file_name().unwrap().to_string_lossy().into_owned()).collect()
+    }
+
+    #[test]
+    fn torchserve_names_win_over_all_others() {
+        let folder =
+            folder(&["ts_metrics.log", "ts_metrics.20-Nov.log.gz", "ts_log.log", "model_log.log", "x.log"]);
+        let found = discover(folder.path(), &[]).unwrap();
+        assert_eq!(vec!["ts_log.log", "ts_metrics.log"], names(&found));
+        assert_eq!(Role::FactsOnly, found[0].role);
+    }
+
+    #[test]
+    fn without_them_every_log_counts_once() {
+        let folder = folder(&[
+            "0.log",
+            "0.log.20261120-1",
+            "app.log",
+            "app-2026-11-20.log",
+            "app-worker.log",
+            "a.txt",
+        ]);
+        assert_eq!(vec!["0.log", "app-worker.log", "app.log"], names(&discover(folder.path(), &[]).unwrap()));
+    }
+
+    #[test]
+    fn direct_write_names_stand_for_the_live_file() {
+        let folder = folder(&["ts_metrics-2026-11-20-5.log"]);
+        assert_eq!(vec!["ts_metrics.log"], names(&discover(folder.path(), &[]).unwrap()));
+    }
+
+    #[test]
+    fn an_absent_folder_is_absent_and_an_absent_file_is_followed() {
+        assert_eq!(Err(Problem::Absent), discover(Path::new("/nowhere/logs"), &[]));
+        assert_eq!(vec!["x.log"], names(&discover(Path::new("/nowhere/x.log"), &[]).unwrap()));
+        let empty = folder(&[]);
+        assert_eq!(Err(Problem::Empty), discover(empty.path(), &[]));
+    }
+
+    #[test]
+    fn a_link_out_of_the_folder_is_not_followed() {
+        let (inside, outside) = (folder(&[]), folder(&["secret.log"]));
+        let link = inside.path().join("a.log");
+        std::os::unix::fs::symlink(outside.path().join("secret.log"), &link).unwrap();
+        assert_eq!(Err(Problem::Outside(link.clone())), discover(inside.path(), &[]));
+        assert_eq!(1, discover(inside.path(), &[outside.path().to_owned()]).unwrap().len());
+    }
+
+    #[test]
+    fn a_glob_finds_files_and_no_archives() {
+        let folder = folder(&["a.log", "b.log", "b.log.gz"]);
+        let pattern = folder.path().join("*.log*");
+        assert_eq!(vec!["a.log", "b.log"], names(&discover(&pattern, &[]).unwrap()));
+    }
+}

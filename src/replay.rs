@@ -1,0 +1,254 @@
+//! `inferometer replay`: whole files once through the same fold.
+
+use crate::config::{Config, ReplayFlags};
+use crate::expose::text;
+use crate::follow::complaints::escape;
+use crate::follow::cut::{Cutter, Piece};
+use crate::logging;
+use crate::run::End;
+use crate::state::{Origin, Outcome, Rejection, Role, State};
+use flate2::read::MultiGzDecoder;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use parsers::{FORMATS, Format, Reason};
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, IsTerminal, Read, Write};
+use std::path::Path;
+use std::time::Instant;
+
+const CHUNK: usize = 256 * 1024;
+
+/// How much of a file is looked at to find its format.
+const PEEK: usize = 64 * 1024;
+
+/// Folds the files and prints their families; the report goes to standard error.
+///
+/// # Errors
+///
+/// When a file cannot be read or standard output is closed.
+pub(crate) fn run(config: &Config, flags: &ReplayFlags) -> io::Result<End> {
+    logging::start(&flags.fold);
+    let mut replay = Replay::new(config, flags);
+    let mut inputs = Vec::new();
+    for path in &flags.files {
+        inputs.push(Input::open(path, flags.fold.fixed_format())?);
+    }
+    if let Some(text) = repeats(&inputs).filter(|_| !flags.allow_repeats) {
+        return Ok(End::Usage(text));
+    }
+    let start = Instant::now();
+    for input in inputs {
+        replay.fold(input)?;
+    }
+    replay.progress.finish_and_clear();
+    let mut body = String::new();
+    text::encode(&replay.state.view(None).log, None, &mut body);
+    io::stdout().lock().write_all(body.as_bytes())?;
+    let rejected = replay.report(start.elapsed().as_secs_f64())?;
+    Ok(if flags.strict && rejected > 0 { End::Failed } else { End::AsAsked })
+}
+
+/// One file, its format found.
+struct Input {
+    name: String,
+    reader: Box<dyn BufRead>,
+    format: &'static Format,
+    is_recognised: bool,
+    bytes: u64,
+}
+
+impl Input {
+    fn open(path: &Path, fixed: Option<&'static Format>) -> io::Result<Self> {
+        let with_path = |error: io::Error| {
+            io::Error::new(error.kind(), format!("cannot read {}: {error}", path.display()))
+        };
+        let (raw, bytes): (Box<dyn Read>, u64) = if path == Path::new("-") {
+            (Box::new(io::stdin()), 0)
+        } else {
+            let file = File::open(path).map_err(with_path)?;
+            let metadata = file.metadata().map_err(with_path)?;
+            if metadata.is_dir() {
+                return Err(with_path(io::Error::other("it is a folder")));
+            }
+            (Box::new(file), metadata.len())
+        };
+        let mut reader = BufReader::with_capacity(PEEK, raw);
+        let is_gzip = reader.fill_buf().map_err(with_path)?.starts_with(&[0x1f, 0x8b]);
+        let mut reader: Box<dyn BufRead> = if is_gzip {
+            Box::new(BufReader::with_capacity(PEEK, MultiGzDecoder::new(reader)))
+        } else {
+            Box::new(reader)
+        };
+        let head = reader.fill_buf().map_err(with_path)?;
+        let detected = detect(head);
+        let name = path.file_name().map_or("-".into(), |name| name.to_string_lossy());
+        let by_name =
+            name.starts_with("ts_log.log").then(|| parsers::format_named("torchserve-console")).flatten();
+        let format = fixed.or(detected).or(by_name).or(FORMATS.first());
+        let Some(format) = format else { return Err(with_path(io::Error::other("no format is known"))) };
+        let is_recognised = fixed.or(detected).or(by_name).is_some();
+        Ok(Self { name: name.into_owned(), reader, format, is_recognised, bytes })
+    }
+}
+
+/// A file without a newline at its end still has a first line.
+fn detect(head: &[u8]) -> Option<&'static Format> {
+    parsers::detect(head).or_else(|| parsers::detect(&[head, b"\n"].concat()))
+}
+
+/// A console beside the metric files that it repeats would count each line twice.
+fn repeats(inputs: &[Input]) -> Option<String> {
+    let (consoles, metrics): (Vec<&Input>, Vec<&Input>) =
+        inputs.iter().filter(|input| input.is_recognised).partition(|input| input.format.repeats_metrics);
+    let (console, metric) = (consoles.first()?, metrics.first()?);
+    Some(format!(
+        "{} is a console and repeats the metric lines of {}: each would count twice. Give only one of them, or \
+         --source.allow-repeats if they are of different servers",
+        escape(console.name.as_bytes()),
+        escape(metric.name.as_bytes())
+    ))
+}
+
+struct Replay {
+    state: State,
+    line_max: usize,
+    progress: ProgressBar,
+    formats: Vec<(String, &'static str)>,
+    first_bad: BTreeMap<Reason, String>,
+}
+
+impl Replay {
+    fn new(config: &Config, flags: &ReplayFlags) -> Self {
+        let mut state = State::new(config.rules.clone());
+        if config.has_metrics_config {
+            state.declare();
+        }
+        let progress = ProgressBar::no_length();
+        if let Ok(style) = ProgressStyle::with_template("{bar:30} {bytes} of {total_bytes}, {bytes_per_sec}")
+        {
+            progress.set_style(style);
+        }
+        let target = if io::stderr().is_terminal() {
+            ProgressDrawTarget::stderr()
+        } else {
+            ProgressDrawTarget::hidden()
+        };
+        progress.set_draw_target(target);
+        let line_max = flags.fold.limit_line_bytes as usize;
+        Self { state, line_max, progress, formats: Vec::new(), first_bad: BTreeMap::new() }
+    }
+
+    fn fold(&mut self, mut input: Input) -> io::Result<()> {
+        self.progress.inc_length(input.bytes);
+        let source = self.state.add_source(&input.name);
+        let server = self.state.add_server();
+        let format = input.format;
+        self.formats
+            .push((input.name.clone(), if input.is_recognised { format.name } else { "not recognised" }));
+        if input.is_recognised && format.declares {
+            self.state.declare();
+        }
+        let none = BTreeMap::new();
+        let origin = Origin { source, server, now: 0, labels: &none, offset_minutes: 0 };
+        let mut cutter = Cutter::new(self.line_max);
+        let mut line = 0;
+        loop {
+            let read = cutter.fill(CHUNK, |space| input.reader.read(space));
+            let read = read.map_err(|error| {
+                io::Error::new(error.kind(), format!("cannot read {}: {error}", input.name))
+            })?;
+            loop {
+                let piece = cutter.next(format);
+                if piece == Piece::End {
+                    break;
+                }
+                line += self.take(piece, &input.name, line, format, &origin);
+            }
+            self.progress.inc(read as u64);
+            if read == 0 {
+                break;
+            }
+        }
+        while let Some(record) = cutter.next_line() {
+            let piece = Piece::Record(record);
+            line += self.take(piece, &input.name, line, format, &origin);
+        }
+        if cutter.take_torn()
+            && let Some(facts) = self.state.source_mut(source)
+        {
+            facts.count(Outcome::Torn);
+        }
+        Ok(())
+    }
+
+    /// Folds a piece that begins after `line` lines; tells how many lines it has.
+    fn take(&mut self, piece: Piece<'_>, name: &str, line: u64, format: &Format, origin: &Origin<'_>) -> u64 {
+        let (record, rejection) = match piece {
+            Piece::Record(record) => (record, self.state.fold(record, format, Role::All, origin).err()),
+            Piece::TooLong => {
+                if let Some(facts) = self.state.source_mut(origin.source) {
+                    facts.reject(Reason::TooLong);
+                }
+                (&[][..], Some(Rejection { reason: Reason::TooLong, error: None }))
+            }
+            Piece::HalfLine | Piece::End => return 0,
+        };
+        if let Some(rejection) = rejection {
+            let what = rejection
+                .error
+                .map_or_else(|| rejection.reason.advice().to_owned(), |error| error.to_string());
+            let place = format!("{}:{}", escape(name.as_bytes()), line + 1);
+            self.first_bad
+                .entry(rejection.reason)
+                .or_insert_with(|| format!("{place}: {what}: {}", escape(record)));
+        }
+        record.iter().filter(|byte| **byte == b'\n').count().max(1) as u64
+    }
+
+    /// Writes the report; the result is the number of rejected lines.
+    fn report(&self, seconds: f64) -> io::Result<u64> {
+        let mut out = io::stderr().lock();
+        let (mut lines, mut rejected, mut bytes) = (0, 0, 0);
+        for (index, (name, format)) in self.formats.iter().enumerate() {
+            let Some(facts) = self.state.source(index) else { continue };
+            let counts = Outcome::ALL
+                .map(|outcome| (outcome.label(), facts.lines.get(&outcome).copied().unwrap_or(0)));
+            let text: Vec<String> = counts.iter().map(|(label, count)| format!("{count} {label}")).collect();
+            writeln!(
+                out,
+                "{} ({format}): {} bytes, {}",
+                escape(name.as_bytes()),
+                facts.bytes,
+                text.join(", ")
+            )?;
+            lines += counts.iter().map(|(_, count)| count).sum::<u64>();
+            rejected += facts.lines.get(&Outcome::Rejected).copied().unwrap_or(0);
+            bytes += facts.bytes;
+        }
+        for (reason, first) in &self.first_bad {
+            let count: u64 = (0..self.formats.len())
+                .filter_map(|index| self.state.source(index)?.rejected.get(reason).copied())
+                .sum();
+            writeln!(out, "rejected {count} {reason} ({}); first {first}", reason.advice())?;
+        }
+        let view = self.state.view(None);
+        let series: usize = view.log.iter().map(|family| family.series.len()).sum();
+        let with_series = view.log.iter().filter(|family| !family.series.is_empty()).count();
+        let untyped: Vec<&str> = self.state.untyped().collect();
+        if !untyped.is_empty() {
+            let names = untyped.join(", ");
+            writeln!(
+                out,
+                "untyped: {names}; add each to metrics.yaml, or to the configuration: types: {{{}: counter}}",
+                untyped.first().unwrap_or(&"")
+            )?;
+        }
+        #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
+        let rate = lines as f64 / seconds.max(1e-9);
+        writeln!(
+            out,
+            "{lines} lines, {bytes} bytes, {with_series} families with {series} series in {seconds:.2} s ({rate:.0} lines/s)"
+        )?;
+        Ok(rejected)
+    }
+}

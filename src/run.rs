@@ -1,0 +1,161 @@
+//! Wiring: each command's parts, put together.
+
+use crate::config::{Command, Config, FoldFlags, Stop, WebFlags};
+use crate::expose::{Routes, Scraper};
+use crate::follow::{self, Follower, Settings, Waker};
+use crate::instruments::Instruments;
+use crate::publish::Board;
+use crate::{check, demo, logging, probe, replay};
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, ToSocketAddrs};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// How long running scrapes may take after the end was asked for.
+const GRACE: Duration = Duration::from_millis(1500);
+
+/// How a command ended.
+#[derive(Debug)]
+pub enum End {
+    /// Exit 0.
+    AsAsked,
+    /// Exit 1; what failed has been said.
+    Failed,
+    /// Exit 64 with this text.
+    Usage(String),
+}
+
+/// Runs the command.
+///
+/// # Errors
+///
+/// What made it impossible, with action and place.
+pub fn run(config: &Config) -> io::Result<End> {
+    match &config.command {
+        Command::Run(flags) => {
+            logging::start(&flags.fold);
+            let settings = match config.settings(&flags.paths, &flags.follow, &flags.fold) {
+                Ok(settings) => settings,
+                Err(Stop::Usage(text) | Stop::Help(text)) => return Ok(End::Usage(text)),
+            };
+            if let Some(text) = follow::repeats_by_name(&settings) {
+                return Ok(End::Usage(text));
+            }
+            serve(config, &flags.web, settings, |_| Ok(())).map(|()| End::AsAsked)
+        }
+        Command::Demo(flags) => run_demo(config, flags.rate, &flags.web, &flags.fold),
+        Command::Replay(flags) => replay::run(config, flags),
+        Command::Check(flags) => check::run(config, flags),
+        Command::Probe(flags) => Ok(if probe::is_healthy(&flags.url) { End::AsAsked } else { End::Failed }),
+    }
+}
+
+fn run_demo(config: &Config, rate: f64, web: &WebFlags, fold: &FoldFlags) -> io::Result<End> {
+    logging::start(fold);
+    let server = demo::PretendedServer::start(rate)?;
+    let settings = demo::settings(server.folder(), fold.limit_line_bytes as usize);
+    serve(config, web, settings, |addresses| demo::greet(server.folder(), addresses, &web.telemetry_path))?;
+    server.stop()?;
+    Ok(End::AsAsked)
+}
+
+/// Follows and serves until SIGTERM or SIGINT. `greet` runs once the port is open.
+fn serve(
+    config: &Config,
+    web: &WebFlags,
+    settings: Settings,
+    greet: impl FnOnce(&[SocketAddr]) -> io::Result<()>,
+) -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let instruments = Instruments::new().map_err(io::Error::other)?;
+    let board = Arc::new(Board::default());
+    let waker = Waker::default();
+    let stop = Arc::new(AtomicBool::new(false));
+    runtime.block_on(async {
+        // The port opens first: a scrape during a long catch-up sees our own families, not a refusal.
+        let listeners = listen(&web.listen).await?;
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let follower = {
+            let (board, waker, stop, rules) =
+                (board.clone(), waker.clone(), stop.clone(), config.rules.clone());
+            let (declare, seconds) = (config.has_metrics_config, instruments.commit_seconds.clone());
+            let follower = Follower::new(settings, rules, declare, board, &waker)?;
+            thread::Builder::new().name("follow".to_owned()).spawn(move || {
+                follow::run(follower, &waker, &stop, |duration| seconds.observe(duration.as_secs_f64()));
+            })?
+        };
+        let scraper = Scraper::new(board.clone(), instruments, web.max_requests as usize);
+        let routes =
+            Routes { telemetry_path: web.telemetry_path.clone(), scraper: Arc::new(scraper), board }.filter();
+        let addresses: Vec<SocketAddr> =
+            listeners.iter().map(TcpListener::local_addr).collect::<io::Result<_>>()?;
+        let (quit, _) = tokio::sync::broadcast::channel::<()>(1);
+        let mut servers = tokio::task::JoinSet::new();
+        for listener in listeners {
+            let mut quit = quit.subscribe();
+            let until = async move { drop(quit.recv().await) };
+            servers.spawn(warp::serve(routes.clone()).incoming(listener).graceful(until).run());
+        }
+        for address in &addresses {
+            tracing::info!(address = %address, path = web.telemetry_path, "listening");
+        }
+        greet(&addresses)?;
+        let follower_died = async {
+            while !follower.is_finished() {
+                tokio::time::sleep(Duration::from_millis(500)).await; // allow-sleep: polls a thread's end
+            }
+        };
+        tokio::select! {
+            _ = terminate.recv() => {},
+            _ = interrupt.recv() => {},
+            // A dead follower behind a live /metrics would be worse than no process.
+            () = follower_died => return Err(io::Error::other("the follower has ended unexpectedly")),
+        }
+        tracing::info!("stopping");
+        stop.store(true, Ordering::Release);
+        waker.wake();
+        let joined = tokio::task::spawn_blocking(move || follower.join()).await;
+        tokio::time::sleep(web.shutdown_linger).await; // allow-sleep: the linger that was asked for
+        drop(quit);
+        let finish = async { while servers.join_next().await.is_some() {} };
+        if tokio::time::timeout(GRACE, finish).await.is_err() {
+            tracing::warn!("scrapes did not finish in time");
+        }
+        match joined {
+            Ok(Ok(())) => Ok(()),
+            _ => Err(io::Error::other("the follower has ended unexpectedly")),
+        }
+    })
+}
+
+async fn listen(addresses: &[String]) -> io::Result<Vec<TcpListener>> {
+    let mut listeners = Vec::new();
+    for address in addresses {
+        let bound = bind(address).await;
+        listeners.push(
+            bound.map_err(|error| {
+                io::Error::new(error.kind(), format!("cannot listen on {address}: {error}"))
+            })?,
+        );
+    }
+    Ok(listeners)
+}
+
+/// `:9082` means all addresses, of both families where the machine has both.
+async fn bind(address: &str) -> io::Result<TcpListener> {
+    if let Some(port) = address.strip_prefix(':') {
+        let port = port.parse::<u16>().map_err(|_| io::Error::other("the port is no number up to 65535"))?;
+        return match TcpListener::bind(("::", port)).await {
+            Ok(listener) => Ok(listener),
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => Err(error),
+            Err(_) => TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).await,
+        };
+    }
+    let resolved: Vec<SocketAddr> = address.to_socket_addrs()?.collect();
+    TcpListener::bind(&*resolved).await
+}

@@ -1,0 +1,489 @@
+//! The fold: what all lines so far add up to.
+//!
+//! [`State`] is a function of the lines in their order. It opens no file, reads no clock and takes no
+//! lock; when a line was read is handed in as data ([`Origin`]). That makes a crash harmless: a state
+//! and the positions that it belongs to are saved together, and reading again from there gives the same
+//! state. What a scrape sees is a [`View`], an immutable copy that is published after the save.
+
+mod access;
+mod facts;
+mod family;
+mod fold;
+mod labels;
+mod names;
+mod naming;
+mod rules;
+mod server;
+mod value;
+mod view;
+
+pub use facts::{Outcome, SourceFacts};
+pub use fold::{Rejection, Role};
+pub use labels::escape_into;
+pub use naming::{Naming, is_label_name};
+pub use rules::Rules;
+pub use value::{Histogram, Shown};
+pub use view::{FamilyView, SeriesView, Type, View};
+
+use family::{Derivation, Family, Origin as From, Room, Seen, Taken};
+use names::Names;
+use naming::Exposed;
+use parsers::{Access, Event, Kind, Reason, Sample, Scope};
+use server::Server;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+use value::{BATCH_BOUNDS, LATENCY_BOUNDS};
+
+/// Longest list of model names and of told types that is kept; both come from the log.
+const REMEMBERED: usize = 10_000;
+
+/// Where and when a record was read.
+#[derive(Clone, Copy, Debug)]
+pub struct Origin<'a> {
+    /// Index of the source's facts ([`State::add_source`]).
+    pub source: usize,
+    /// Index of the server that the source belongs to ([`State::add_server`]).
+    pub server: u32,
+    /// When it was read, in seconds since 1970.
+    pub now: u64,
+    /// Labels that the configuration adds to all of the source's series.
+    pub labels: &'a BTreeMap<String, String>,
+    /// Minutes east of UTC that the source's times are in, unless they say so themselves.
+    pub offset_minutes: i16,
+}
+
+/// All that the lines so far add up to.
+#[derive(Clone, Debug)]
+pub struct State {
+    rules: Arc<Rules>,
+    families: Vec<Family>,
+    by_name: HashMap<Box<str>, [Option<usize>; 2]>,
+    names: Names,
+    /// Types that workers' lines have told, first one wins, as in the server itself.
+    told: HashMap<Box<str>, Kind>,
+    models: HashSet<Box<str>>,
+    sources: Vec<SourceFacts>,
+    servers: Vec<Server>,
+    series: usize,
+    no_room: u64,
+    requests: Option<usize>,
+    text: String,
+}
+
+impl State {
+    /// A state without any line.
+    pub fn new(rules: Arc<Rules>) -> Self {
+        Self {
+            rules,
+            families: Vec::new(),
+            by_name: HashMap::new(),
+            names: Names::default(),
+            told: HashMap::new(),
+            models: HashSet::new(),
+            sources: Vec::new(),
+            servers: Vec::new(),
+            series: 0,
+            no_room: 0,
+            requests: None,
+            text: String::new(),
+        }
+    }
+
+    /// Lists the families that the server declares, though they have no line yet, as its endpoint does.
+    pub fn declare(&mut self) {
+        let rules = self.rules.clone();
+        for declaration in rules.catalog.iter() {
+            if self.find(declaration.scope, &declaration.name).is_none() {
+                let labels = declaration.labels.iter().map(String::as_str);
+                // A name that is illegal or taken stays unlisted; `check` names it.
+                let _refused: Result<usize, Reason> =
+                    self.create(declaration.scope, &declaration.name, &declaration.unit, labels);
+            }
+        }
+    }
+
+    /// Adds a source; the result is its index.
+    pub fn add_source(&mut self, name: &str) -> usize {
+        self.sources.push(SourceFacts::new(name));
+        self.sources.len() - 1
+    }
+
+    /// Adds a server, of which a folder's sources are parts; the result is its index.
+    pub fn add_server(&mut self) -> u32 {
+        self.servers.push(Server::default());
+        u32::try_from(self.servers.len() - 1).unwrap_or(u32::MAX)
+    }
+
+    /// The facts of a source.
+    pub fn source(&self, index: usize) -> Option<&SourceFacts> {
+        self.sources.get(index)
+    }
+
+    /// The facts of a source, to count what the fold itself does not see (rotations, bytes).
+    pub fn source_mut(&mut self, index: usize) -> Option<&mut SourceFacts> {
+        self.sources.get_mut(index)
+    }
+
+    /// Takes one event of a record.
+    ///
+    /// # Errors
+    ///
+    /// The reason why the event was refused; nothing has changed then.
+    pub fn apply(&mut self, event: &Event<'_>, origin: &Origin<'_>) -> Result<(), Reason> {
+        match event {
+            Event::Sample(sample) => self.apply_sample(sample, origin),
+            Event::Type { name, kind } => {
+                self.learn(name, *kind);
+                Ok(())
+            }
+            Event::Access(access) => {
+                self.apply_access(access, origin);
+                Ok(())
+            }
+            Event::Server(fact) => {
+                if let Some(server) = self.servers.get_mut(origin.server as usize) {
+                    server.note(fact, origin);
+                }
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Notes that a server has written something; its gauges are shown for a while from now.
+    pub fn heard(&mut self, origin: &Origin<'_>) {
+        if let Some(server) = self.servers.get_mut(origin.server as usize) {
+            server.last_line = origin.now;
+        }
+        if let Some(facts) = self.sources.get_mut(origin.source) {
+            facts.last_read = Some(origin.now);
+        }
+    }
+
+    /// Drops series without a line since `--series-ttl`; called at a commit.
+    pub fn expire(&mut self, now: u64) {
+        let oldest = now.saturating_sub(self.rules.series_ttl);
+        let dropped: usize = self.families.iter_mut().map(|family| family.expire(oldest)).sum();
+        self.series -= dropped;
+    }
+
+    /// The metrics mode that a server's banner has told (`log`, `prometheus`, `legacy`).
+    pub fn metrics_mode(&self, server: u32) -> Option<&str> {
+        self.servers.get(server as usize)?.metrics_mode.as_deref()
+    }
+
+    /// Families of unknown type and a hint for each.
+    pub fn untyped(&self) -> impl Iterator<Item = &str> {
+        let untyped = |family: &&Family| family.kind.is_none() && family.refused.is_none();
+        self.families.iter().filter(untyped).map(|family| family.name.as_str())
+    }
+
+    fn apply_sample(&mut self, sample: &Sample<'_>, origin: &Origin<'_>) -> Result<(), Reason> {
+        let at = match self.find(sample.scope, sample.name) {
+            Some(at) => at,
+            None => {
+                let names = sample.labels.iter().map(|(name, _)| *name);
+                self.create(sample.scope, sample.name, sample.unit, names)?
+            }
+        };
+        let family = self.families.get(at).ok_or(Reason::NameClash)?;
+        check(family, sample, origin)?;
+        self.text.clear();
+        for ((_, value), name) in sample.labels.iter().zip(&family.exposed.labels) {
+            if !self.rules.drop_labels.contains(name) {
+                labels::push(&mut self.text, name, value);
+            }
+        }
+        let derivation = family.derived.clone();
+        let taken = self.give(at, sample.value, origin);
+        if taken == Taken::New {
+            self.note_models(sample);
+        }
+        if sample.scope == Scope::Server
+            && let Some((_, host)) = sample.labels.last()
+            && let Some(facts) = self.sources.get_mut(origin.source)
+        {
+            facts.note_host(host);
+        }
+        if let Some(derivation) = derivation {
+            self.derive(&derivation, sample, origin);
+        }
+        Ok(())
+    }
+
+    /// The family that takes a name's lines. Before 0.8 a model's metric could come without request id,
+    /// so a name that only the other half knows is taken from there, unless the frontend declares it:
+    /// a worker cannot write into the frontend's families.
+    fn find(&self, scope: Scope, name: &str) -> Option<usize> {
+        let [server, model] = *self.by_name.get(name)?;
+        match scope {
+            Scope::Server => server.or(model),
+            Scope::Model => {
+                let undeclared = |_: &usize| self.rules.catalog.get(Scope::Server, name).is_none();
+                model.or(server.filter(undeclared))
+            }
+        }
+    }
+
+    fn create<'a>(
+        &mut self,
+        scope: Scope,
+        name: &str,
+        unit: &str,
+        labels: impl Iterator<Item = &'a str>,
+    ) -> Result<usize, Reason> {
+        let rules = self.rules.clone();
+        let other = if scope == Scope::Model { Scope::Server } else { Scope::Model };
+        let declared = rules.catalog.get(scope, name);
+        if declared.is_none() && rules.catalog.get(other, name).is_some() {
+            // The other half's family would have been found were it not refused.
+            return Err(Reason::NameClash);
+        }
+        let (unit, labels) = match declared {
+            Some(declaration) => (declaration.unit.as_str(), declaration.labels.clone()),
+            None => (unit, labels.map(str::to_owned).collect()),
+        };
+        let kind = declared.map(|declaration| declaration.kind);
+        let kind = kind.or_else(|| rules.types.get(name).copied()).or_else(|| self.told.get(name).copied());
+        let exposed = Exposed::new(rules.naming, kind, name, unit, &labels);
+        names::check(&exposed, kind)?;
+        if declared.is_none()
+            && (self.series >= rules.series_limit || self.families.len() >= rules.series_limit)
+        {
+            self.no_room += 1;
+            return Err(Reason::NoRoom);
+        }
+        let at = self.families.len();
+        let losers = self.names.claim(&exposed.name, kind, at, |other| {
+            self.families.get(other).is_some_and(|family| family.origin == From::Derived)
+        })?;
+        self.drop_families(&losers);
+        let mut family = Family::new(From::Log(scope), name, unit, kind, exposed);
+        family.label_names = labels;
+        if let Some(bounds) = rules.buckets.get(name) {
+            family.bounds = bounds.clone();
+        }
+        self.families.push(family);
+        let slot = if scope == Scope::Server { 0 } else { 1 };
+        if let Some(place) = self.by_name.entry(name.into()).or_default().get_mut(slot) {
+            *place = Some(at);
+        }
+        let derived = self.derivation(at);
+        if let Some(family) = self.families.get_mut(at) {
+            family.derived = derived;
+        }
+        Ok(at)
+    }
+
+    /// Sets up the histogram in seconds that a time metric feeds, if it feeds one.
+    fn derivation(&mut self, at: usize) -> Option<Derivation> {
+        let rules = self.rules.clone();
+        let family = self.families.get(at).filter(|_| rules.latency_histograms)?;
+        let From::Log(scope) = family.origin else { return None };
+        if scope == Scope::Server && !DERIVED_OF_SERVER.contains(&family.name.as_str()) {
+            return None;
+        }
+        let unit = naming::is_time(&family.unit)?;
+        let (name, label_names) = (family.name.clone(), family.label_names.clone());
+        let kept = label_names.iter().enumerate();
+        let kept =
+            kept.filter(|(_, label)| !["hostname", "level"].contains(&label.to_ascii_lowercase().as_str()));
+        let labels: Vec<(usize, String)> =
+            kept.map(|(at, label)| (at, heck::ToSnakeCase::to_snake_case(label.as_str()))).collect();
+        let target = self.histogram(&naming::derived_name(&name), &derived_help(&name), &LATENCY_BOUNDS)?;
+        let batch =
+            (name == PER_BATCH).then(|| self.histogram(BATCH_SIZE, BATCH_HELP, &BATCH_BOUNDS)).flatten();
+        Some(Derivation { family: target, unit, labels, batch })
+    }
+
+    /// Makes a derived histogram; `None` where its name is taken.
+    fn histogram(&mut self, name: &str, help: &str, bounds: &[f64]) -> Option<usize> {
+        let exposed =
+            Exposed { name: name.to_owned(), help: help.to_owned(), labels: Vec::new(), convert: None };
+        let at = self.families.len();
+        names::check(&exposed, Some(Kind::Histogram)).ok()?;
+        self.names.claim(name, Some(Kind::Histogram), at, |_| false).ok()?;
+        let mut family = Family::new(From::Derived, name, "", Some(Kind::Histogram), exposed);
+        family.bounds = self.rules.buckets.get(name).cloned().unwrap_or_else(|| bounds.into());
+        self.families.push(family);
+        Some(at)
+    }
+
+    fn derive(&mut self, derivation: &Derivation, sample: &Sample<'_>, origin: &Origin<'_>) {
+        let seconds = derivation.unit.to_base(sample.value);
+        if !(seconds.is_finite() && seconds >= 0.0) {
+            return;
+        }
+        self.text.clear();
+        for (at, name) in &derivation.labels {
+            if let Some((_, value)) =
+                sample.labels.get(*at).filter(|_| !self.rules.drop_labels.contains(name))
+            {
+                labels::push(&mut self.text, name, value);
+            }
+        }
+        self.give(derivation.family, seconds, origin);
+        if let (Some(batch), Some(ids)) = (derivation.batch, sample.request_ids) {
+            let requests = ids.split(',').count();
+            self.give(batch, f64::from(u32::try_from(requests).unwrap_or(u32::MAX)), origin);
+        }
+    }
+
+    /// Gives a value to the series of `self.text` plus the source's own labels; the text stays as it is.
+    fn give(&mut self, at: usize, value: f64, origin: &Origin<'_>) -> Taken {
+        let bare = self.text.len();
+        origin.labels.iter().for_each(|(name, value)| labels::push(&mut self.text, name, value));
+        let room = Room {
+            family: self.rules.family_limit,
+            total: self.rules.series_limit.saturating_sub(self.series),
+        };
+        let seen = Seen { at: origin.now, server: origin.server };
+        let Some(family) = self.families.get_mut(at).filter(|family| family.refused.is_none()) else {
+            self.text.truncate(bare);
+            return Taken::NoRoom;
+        };
+        let taken = family.take(&self.text, value, seen, room);
+        self.text.truncate(bare);
+        match taken {
+            Taken::New => self.series += 1,
+            Taken::NoRoom => self.no_room += 1,
+            Taken::Known => {}
+        }
+        taken
+    }
+
+    fn note_models(&mut self, sample: &Sample<'_>) {
+        for (name, value) in &sample.labels {
+            if matches!(*name, "ModelName" | "model_name")
+                && self.models.len() < REMEMBERED
+                && !self.models.contains(*value)
+            {
+                self.models.insert((*value).into());
+            }
+        }
+    }
+
+    fn learn(&mut self, name: &str, kind: Kind) {
+        if self.told.contains_key(name) || self.told.len() >= REMEMBERED {
+            return;
+        }
+        self.told.insert(name.into(), kind);
+        let untyped = |at: &usize| self.families.get(*at).is_some_and(|family| family.kind.is_none());
+        let Some(at) = self.find(Scope::Model, name).filter(untyped) else { return };
+        let Some(family) = self.families.get(at) else { return };
+        let exposed = Exposed::new(self.rules.naming, Some(kind), name, &family.unit, &family.label_names);
+        self.names.release(at);
+        let claimed = names::check(&exposed, Some(kind)).and_then(|()| {
+            self.names.claim(&exposed.name, Some(kind), at, |other| {
+                self.families.get(other).is_some_and(|family| family.origin == From::Derived)
+            })
+        });
+        match claimed {
+            Ok(losers) => {
+                self.drop_families(&losers);
+                if let Some(family) = self.families.get_mut(at) {
+                    family.exposed = exposed;
+                    family.become_typed(kind);
+                }
+            }
+            Err(reason) => {
+                if let Some(family) = self.families.get_mut(at) {
+                    self.series -= family.refuse(reason);
+                }
+            }
+        }
+    }
+
+    /// A log family took the names of derived ones: they end.
+    fn drop_families(&mut self, losers: &[usize]) {
+        for &at in losers {
+            if let Some(family) = self.families.get_mut(at) {
+                self.series -= family.refuse(Reason::NameClash);
+            }
+        }
+    }
+
+    fn apply_access(&mut self, access: &Access<'_>, origin: &Origin<'_>) {
+        if !self.rules.latency_histograms {
+            return;
+        }
+        let at = match self.requests {
+            Some(at) => at,
+            None => match self.histogram(REQUESTS, REQUESTS_HELP, &LATENCY_BOUNDS) {
+                Some(at) => *self.requests.insert(at),
+                None => return,
+            },
+        };
+        let bounded = access::labels(access.method, access.path, &self.models);
+        let code = if (100..600).contains(&access.code) || bounded.method == "gRPC" && access.code <= 16 {
+            access.code.to_string()
+        } else {
+            "other".to_owned()
+        };
+        self.text.clear();
+        for (name, value) in [
+            ("method", bounded.method),
+            ("route", bounded.route),
+            ("model_name", bounded.model_name),
+            ("code", &code),
+        ] {
+            if !self.rules.drop_labels.contains(name) {
+                labels::push(&mut self.text, name, value);
+            }
+        }
+        let milliseconds = u32::try_from(access.milliseconds).unwrap_or(u32::MAX);
+        self.give(at, f64::from(milliseconds) / 1000.0, origin);
+    }
+}
+
+/// Whether a family takes this line.
+fn check(family: &Family, sample: &Sample<'_>, origin: &Origin<'_>) -> Result<(), Reason> {
+    if let Some(reason) = family.refused {
+        return Err(reason);
+    }
+    if sample.labels.len() != family.label_names.len() {
+        return Err(Reason::LabelCount);
+    }
+    if origin.labels.keys().any(|name| family.exposed.labels.contains(name)) {
+        return Err(Reason::DuplicateLabel);
+    }
+    // A NaN would stay in a sum for ever; as a gauge's last value the next line replaces it.
+    if sample.value.is_nan() && family.kind != Some(Kind::Gauge) {
+        return Err(Reason::BadValue);
+    }
+    if family.kind == Some(Kind::Counter) && sample.value < 0.0 {
+        return Err(Reason::NegativeCounter);
+    }
+    Ok(())
+}
+
+/// Frontend metrics that become histograms. Not WorkerLoadTime and WorkerThreadTime: they are no latency
+/// of a request.
+const DERIVED_OF_SERVER: [&str; 3] =
+    ["ts_inference_latency_microseconds", "ts_queue_latency_microseconds", QUEUE_TIME];
+
+/// The gauge that stands in for the microsecond counter where a server does not log it (before 0.8).
+pub(crate) const QUEUE_TIME: &str = "QueueTime";
+pub(crate) const QUEUE_MICROSECONDS: &str = "ts_queue_latency_microseconds";
+
+/// TorchServe's own per-batch line (pytorch/serve: ts/service.py, `PREDICTION_METRIC`).
+const PER_BATCH: &str = "PredictionTime";
+const BATCH_SIZE: &str = "ts_batch_size";
+const BATCH_HELP: &str = "Requests per batch: the request ids on each PredictionTime line.";
+const REQUESTS: &str = "ts_http_request_duration_seconds";
+const REQUESTS_HELP: &str = "Time from a request's arrival to its answer, from the access log. model_name is \
+     empty unless the metrics have named the model.";
+
+fn derived_help(name: &str) -> String {
+    let what = match name {
+        "ts_inference_latency_microseconds" => "Time from a request's arrival to its answer",
+        QUEUE_MICROSECONDS => "Time that a request waited for a worker",
+        QUEUE_TIME => "Time that a request waited for a worker, in whole milliseconds",
+        PER_BATCH => "Time that a worker took for a batch (one observation per batch, not per request)",
+        "HandlerTime" => {
+            "Time that the handler took for a batch (one observation per batch, not per request)"
+        }
+        _ => "Distribution of the times",
+    };
+    format!("{what}. From {name}.")
+}

@@ -1,0 +1,172 @@
+//! One family: its series, and which of them have room.
+
+use super::labels::{LABELS_MAX, OVERFLOW};
+use super::naming::Exposed;
+use super::value::Value;
+use parsers::{Kind, Reason, Scope};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// Where a family comes from; decides who yields when two want one name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// A metric of the log, verbatim.
+    Log(Scope),
+    /// A histogram made of a log metric's lines; yields to a log metric of its name.
+    Derived,
+}
+
+/// One label set and what it has accumulated.
+#[derive(Clone, Debug)]
+pub(crate) struct Series {
+    pub(crate) labels: Arc<str>,
+    pub(crate) value: Value,
+    /// When its last line was read, in seconds since 1970.
+    pub(crate) last_seen: u64,
+    /// The server (folder) that wrote it last; its silence hides gauges.
+    pub(crate) server: u32,
+}
+
+/// What a family gives its lines: how values are taken, under which names.
+#[derive(Clone, Debug)]
+pub(crate) struct Family {
+    pub(crate) origin: Origin,
+    /// Name in the log.
+    pub(crate) name: String,
+    pub(crate) unit: String,
+    /// `None` while nobody has told.
+    pub(crate) kind: Option<Kind>,
+    pub(crate) exposed: Exposed,
+    pub(crate) bounds: Arc<[f64]>,
+    /// Label names in the order of the lines' dimensions, the host last.
+    pub(crate) label_names: Vec<String>,
+    /// The histogram in seconds that this family's lines feed as well.
+    pub(crate) derived: Option<Derivation>,
+    /// Set when a name clash came up after the fact: shown no more, every further line refused.
+    pub(crate) refused: Option<Reason>,
+    pub(crate) series: Vec<Series>,
+    pub(crate) overflow: Option<Series>,
+    index: HashMap<Arc<str>, usize>,
+}
+
+/// How lines of one family become observations of another.
+#[derive(Clone, Debug)]
+pub(crate) struct Derivation {
+    /// Index of the fed family.
+    pub(crate) family: usize,
+    pub(crate) unit: parsers::Unit,
+    /// Which dimensions become labels, and their names.
+    pub(crate) labels: Vec<(usize, String)>,
+    /// The family that counts the requests of each line, where this one has a line per batch.
+    pub(crate) batch: Option<usize>,
+}
+
+/// How much room there is for new series.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Room {
+    pub(crate) family: usize,
+    pub(crate) total: usize,
+}
+
+/// What a line's value did to its family.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Taken {
+    /// A known series took it.
+    Known,
+    /// A new series was made for it.
+    New,
+    /// There was no room; the family's overflow series took it, or nobody did (gauges).
+    NoRoom,
+}
+
+/// When and by whom a line was written.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Seen {
+    pub(crate) at: u64,
+    pub(crate) server: u32,
+}
+
+impl Family {
+    pub(crate) fn new(origin: Origin, name: &str, unit: &str, kind: Option<Kind>, exposed: Exposed) -> Self {
+        Self {
+            origin,
+            name: name.to_owned(),
+            unit: unit.to_owned(),
+            kind,
+            exposed,
+            bounds: Arc::new(super::value::TORCHSERVE_BOUNDS),
+            label_names: Vec::new(),
+            derived: None,
+            refused: None,
+            series: Vec::new(),
+            overflow: None,
+            index: HashMap::new(),
+        }
+    }
+
+    /// Gives a value to the series with these labels.
+    pub(crate) fn take(&mut self, labels: &str, value: f64, seen: Seen, room: Room) -> Taken {
+        if let Some(&at) = self.index.get(labels)
+            && let Some(series) = self.series.get_mut(at)
+        {
+            series.update(&self.bounds, value, seen);
+            return Taken::Known;
+        }
+        let has_room = self.series.len() < room.family && room.total > 0 && labels.len() <= LABELS_MAX;
+        if has_room {
+            let mut series = Series::new(labels, Value::new(self.kind, &self.bounds), seen);
+            series.update(&self.bounds, value, seen);
+            self.index.insert(series.labels.clone(), self.series.len());
+            self.series.push(series);
+            return Taken::New;
+        }
+        // A gauge of many series has no meaningful overflow: the last of unrelated values.
+        if self.kind != Some(Kind::Gauge) {
+            let (kind, bounds) = (self.kind, &self.bounds);
+            let overflow =
+                self.overflow.get_or_insert_with(|| Series::new(OVERFLOW, Value::new(kind, bounds), seen));
+            overflow.update(bounds, value, seen);
+        }
+        Taken::NoRoom
+    }
+
+    /// Gives the family its type; values are kept as if it had been known from the first line.
+    pub(crate) fn become_typed(&mut self, kind: Kind) {
+        self.kind = Some(kind);
+        self.series.iter_mut().chain(&mut self.overflow).for_each(|series| series.value.become_typed(kind));
+        if kind == Kind::Gauge {
+            self.overflow = None;
+        }
+    }
+
+    /// Drops the series whose last line is older than `oldest`; tells how many.
+    pub(crate) fn expire(&mut self, oldest: u64) -> usize {
+        let before = self.series.len();
+        self.series.retain(|series| series.last_seen >= oldest);
+        if self.series.len() < before {
+            self.index =
+                self.series.iter().enumerate().map(|(at, series)| (series.labels.clone(), at)).collect();
+        }
+        before - self.series.len()
+    }
+
+    /// Drops everything the family holds.
+    pub(crate) fn refuse(&mut self, reason: Reason) -> usize {
+        self.refused = Some(reason);
+        self.index.clear();
+        self.overflow = None;
+        std::mem::take(&mut self.series).len()
+    }
+}
+
+impl Series {
+    fn new(labels: &str, value: Value, seen: Seen) -> Self {
+        Self { labels: labels.into(), value, last_seen: seen.at, server: seen.server }
+    }
+
+    fn update(&mut self, bounds: &[f64], value: f64, seen: Seen) {
+        self.value.take(bounds, value);
+        self.last_seen = seen.at;
+        self.server = seen.server;
+    }
+}
