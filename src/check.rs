@@ -1,7 +1,7 @@
 //! `inferometer check`: what is in force, and what is odd about it.
 
 use crate::config::{CheckFlags, Config, Stop};
-use crate::run::End;
+use crate::exit::End;
 use crate::state::{State, Type};
 use std::collections::BTreeMap;
 use std::io::{self, Write};

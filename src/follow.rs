@@ -8,12 +8,14 @@
 pub(crate) mod complaints;
 pub(crate) mod cut;
 mod discover;
+mod drive;
 mod pace;
 mod source;
 mod stdin;
 mod tail;
 mod wake;
 
+pub use drive::run;
 pub use pace::Waker;
 pub use source::Start;
 
@@ -22,14 +24,12 @@ use crate::state::{Origin, Outcome, Role, Rules, State};
 use complaints::Complaints;
 use cut::Piece;
 use discover::{Found, discover};
-use pace::Rhythm;
 use parsers::{Format, Reason};
 use source::{Setup, Source};
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use stdin::Stdin;
 use wake::Watch;
 
@@ -344,44 +344,6 @@ impl Follower {
     fn note_modes(&mut self) {
         for (folder, server) in &self.servers {
             self.complaints.mode(folder, self.state.metrics_mode(*server));
-        }
-    }
-}
-
-/// Follows until `stop`, then reads what is there and commits once more. `committed` hears how long each
-/// commit took.
-pub fn run(mut follower: Follower, waker: &Waker, stop: &AtomicBool, committed: impl Fn(Duration)) {
-    let mut rhythm = Rhythm::new(follower.settings.commit_interval);
-    let mut pending_since: Option<Instant> = None;
-    loop {
-        let is_last = stop.load(Ordering::Acquire);
-        let progress = follower.step(now_seconds());
-        follower.note_modes();
-        let now = Instant::now();
-        if progress.is_dirty {
-            pending_since.get_or_insert(now);
-        }
-        let is_caught_up = !progress.has_more;
-        if is_last && is_caught_up {
-            follower.commit(now_seconds());
-            return;
-        }
-        // Until the first catch-up is done nothing is published: counters that climb in view of
-        // Prometheus would look like a rate.
-        let may_commit = follower.is_ready || is_caught_up;
-        if let Some(since) = pending_since.filter(|_| may_commit && rhythm.due_in(now).is_zero()) {
-            follower.commit(now_seconds());
-            committed(now.elapsed());
-            rhythm.committed(since, now);
-            pending_since = None;
-        }
-        if is_caught_up && !follower.is_ready {
-            follower.become_ready(now_seconds());
-            tracing::info!("caught up");
-        }
-        if is_caught_up {
-            let poll = follower.settings.poll_interval;
-            waker.wait(pending_since.map_or(poll, |_| rhythm.due_in(Instant::now()).min(poll)));
         }
     }
 }

@@ -41,6 +41,7 @@
 pub mod check;
 pub mod config;
 pub mod demo;
+pub mod exit;
 pub mod expose;
 pub mod follow;
 pub mod instruments;

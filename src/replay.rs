@@ -1,11 +1,11 @@
 //! `inferometer replay`: whole files once through the same fold.
 
 use crate::config::{Config, ReplayFlags};
+use crate::exit::End;
 use crate::expose::text;
 use crate::follow::complaints::escape;
 use crate::follow::cut::{Cutter, Piece};
 use crate::logging;
-use crate::run::End;
 use crate::state::{Origin, Outcome, Rejection, Role, State};
 use flate2::read::MultiGzDecoder;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};

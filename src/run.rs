@@ -1,6 +1,7 @@
 //! Wiring: each command's parts, put together.
 
 use crate::config::{Command, Config, FoldFlags, Stop, WebFlags};
+use crate::exit::End;
 use crate::expose::{Routes, Scraper};
 use crate::follow::{self, Follower, Settings, Waker};
 use crate::instruments::Instruments;
@@ -17,17 +18,6 @@ use tokio::signal::unix::{SignalKind, signal};
 
 /// How long running scrapes may take after the end was asked for.
 const GRACE: Duration = Duration::from_millis(1500);
-
-/// How a command ended.
-#[derive(Debug)]
-pub enum End {
-    /// Exit 0.
-    AsAsked,
-    /// Exit 1; what failed has been said.
-    Failed,
-    /// Exit 64 with this text.
-    Usage(String),
-}
 
 /// Runs the command.
 ///

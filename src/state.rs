@@ -6,6 +6,7 @@
 //! state. What a scrape sees is a [`View`], an immutable copy that is published after the save.
 
 mod access;
+mod create;
 mod facts;
 mod family;
 mod fold;
@@ -25,14 +26,12 @@ pub use rules::Rules;
 pub use value::{Histogram, Shown};
 pub use view::{FamilyView, SeriesView, Type, View};
 
-use family::{Derivation, Family, Origin as From, Room, Seen, Taken};
+use family::{Derivation, Family, Room, Seen, Taken};
 use names::Names;
-use naming::Exposed;
-use parsers::{Access, Event, Kind, Reason, Sample, Scope};
+use parsers::{Event, Kind, Reason, Sample, Scope};
 use server::Server;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
-use value::{BATCH_BOUNDS, LATENCY_BOUNDS};
 
 /// Longest list of model names and of told types that is kept; both come from the log.
 const REMEMBERED: usize = 10_000;
@@ -225,90 +224,6 @@ impl State {
         }
     }
 
-    fn create<'a>(
-        &mut self,
-        scope: Scope,
-        name: &str,
-        unit: &str,
-        labels: impl Iterator<Item = &'a str>,
-    ) -> Result<usize, Reason> {
-        let rules = self.rules.clone();
-        let other = if scope == Scope::Model { Scope::Server } else { Scope::Model };
-        let declared = rules.catalog.get(scope, name);
-        if declared.is_none() && rules.catalog.get(other, name).is_some() {
-            // The other half's family would have been found were it not refused.
-            return Err(Reason::NameClash);
-        }
-        let (unit, labels) = match declared {
-            Some(declaration) => (declaration.unit.as_str(), declaration.labels.clone()),
-            None => (unit, labels.map(str::to_owned).collect()),
-        };
-        let kind = declared.map(|declaration| declaration.kind);
-        let kind = kind.or_else(|| rules.types.get(name).copied()).or_else(|| self.told.get(name).copied());
-        let exposed = Exposed::new(rules.naming, kind, name, unit, &labels);
-        names::check(&exposed, kind)?;
-        if declared.is_none()
-            && (self.series >= rules.series_limit || self.families.len() >= rules.series_limit)
-        {
-            self.no_room += 1;
-            return Err(Reason::NoRoom);
-        }
-        let at = self.families.len();
-        let losers = self.names.claim(&exposed.name, kind, at, |other| {
-            self.families.get(other).is_some_and(|family| family.origin == From::Derived)
-        })?;
-        self.drop_families(&losers);
-        let mut family = Family::new(From::Log(scope), name, unit, kind, exposed);
-        family.label_names = labels;
-        if let Some(bounds) = rules.buckets.get(name) {
-            family.bounds = bounds.clone();
-        }
-        self.families.push(family);
-        let slot = if scope == Scope::Server { 0 } else { 1 };
-        if let Some(place) = self.by_name.entry(name.into()).or_default().get_mut(slot) {
-            *place = Some(at);
-        }
-        let derived = self.derivation(at);
-        if let Some(family) = self.families.get_mut(at) {
-            family.derived = derived;
-        }
-        Ok(at)
-    }
-
-    /// Sets up the histogram in seconds that a time metric feeds, if it feeds one.
-    fn derivation(&mut self, at: usize) -> Option<Derivation> {
-        let rules = self.rules.clone();
-        let family = self.families.get(at).filter(|_| rules.latency_histograms)?;
-        let From::Log(scope) = family.origin else { return None };
-        if scope == Scope::Server && !DERIVED_OF_SERVER.contains(&family.name.as_str()) {
-            return None;
-        }
-        let unit = naming::is_time(&family.unit)?;
-        let (name, label_names) = (family.name.clone(), family.label_names.clone());
-        let kept = label_names.iter().enumerate();
-        let kept =
-            kept.filter(|(_, label)| !["hostname", "level"].contains(&label.to_ascii_lowercase().as_str()));
-        let labels: Vec<(usize, String)> =
-            kept.map(|(at, label)| (at, heck::ToSnakeCase::to_snake_case(label.as_str()))).collect();
-        let target = self.histogram(&naming::derived_name(&name), &derived_help(&name), &LATENCY_BOUNDS)?;
-        let batch =
-            (name == PER_BATCH).then(|| self.histogram(BATCH_SIZE, BATCH_HELP, &BATCH_BOUNDS)).flatten();
-        Some(Derivation { family: target, unit, labels, batch })
-    }
-
-    /// Makes a derived histogram; `None` where its name is taken.
-    fn histogram(&mut self, name: &str, help: &str, bounds: &[f64]) -> Option<usize> {
-        let exposed =
-            Exposed { name: name.to_owned(), help: help.to_owned(), labels: Vec::new(), convert: None };
-        let at = self.families.len();
-        names::check(&exposed, Some(Kind::Histogram)).ok()?;
-        self.names.claim(name, Some(Kind::Histogram), at, |_| false).ok()?;
-        let mut family = Family::new(From::Derived, name, "", Some(Kind::Histogram), exposed);
-        family.bounds = self.rules.buckets.get(name).cloned().unwrap_or_else(|| bounds.into());
-        self.families.push(family);
-        Some(at)
-    }
-
     fn derive(&mut self, derivation: &Derivation, sample: &Sample<'_>, origin: &Origin<'_>) {
         let seconds = derivation.unit.to_base(sample.value);
         if !(seconds.is_finite() && seconds >= 0.0) {
@@ -362,78 +277,6 @@ impl State {
             }
         }
     }
-
-    fn learn(&mut self, name: &str, kind: Kind) {
-        if self.told.contains_key(name) || self.told.len() >= REMEMBERED {
-            return;
-        }
-        self.told.insert(name.into(), kind);
-        let untyped = |at: &usize| self.families.get(*at).is_some_and(|family| family.kind.is_none());
-        let Some(at) = self.find(Scope::Model, name).filter(untyped) else { return };
-        let Some(family) = self.families.get(at) else { return };
-        let exposed = Exposed::new(self.rules.naming, Some(kind), name, &family.unit, &family.label_names);
-        self.names.release(at);
-        let claimed = names::check(&exposed, Some(kind)).and_then(|()| {
-            self.names.claim(&exposed.name, Some(kind), at, |other| {
-                self.families.get(other).is_some_and(|family| family.origin == From::Derived)
-            })
-        });
-        match claimed {
-            Ok(losers) => {
-                self.drop_families(&losers);
-                if let Some(family) = self.families.get_mut(at) {
-                    family.exposed = exposed;
-                    family.become_typed(kind);
-                }
-            }
-            Err(reason) => {
-                if let Some(family) = self.families.get_mut(at) {
-                    self.series -= family.refuse(reason);
-                }
-            }
-        }
-    }
-
-    /// A log family took the names of derived ones: they end.
-    fn drop_families(&mut self, losers: &[usize]) {
-        for &at in losers {
-            if let Some(family) = self.families.get_mut(at) {
-                self.series -= family.refuse(Reason::NameClash);
-            }
-        }
-    }
-
-    fn apply_access(&mut self, access: &Access<'_>, origin: &Origin<'_>) {
-        if !self.rules.latency_histograms {
-            return;
-        }
-        let at = match self.requests {
-            Some(at) => at,
-            None => match self.histogram(REQUESTS, REQUESTS_HELP, &LATENCY_BOUNDS) {
-                Some(at) => *self.requests.insert(at),
-                None => return,
-            },
-        };
-        let bounded = access::labels(access.method, access.path, &self.models);
-        let code = if (100..600).contains(&access.code) || bounded.method == "gRPC" && access.code <= 16 {
-            access.code.to_string()
-        } else {
-            "other".to_owned()
-        };
-        self.text.clear();
-        for (name, value) in [
-            ("method", bounded.method),
-            ("route", bounded.route),
-            ("model_name", bounded.model_name),
-            ("code", &code),
-        ] {
-            if !self.rules.drop_labels.contains(name) {
-                labels::push(&mut self.text, name, value);
-            }
-        }
-        let milliseconds = u32::try_from(access.milliseconds).unwrap_or(u32::MAX);
-        self.give(at, f64::from(milliseconds) / 1000.0, origin);
-    }
 }
 
 /// Whether a family takes this line.
@@ -455,35 +298,4 @@ fn check(family: &Family, sample: &Sample<'_>, origin: &Origin<'_>) -> Result<()
         return Err(Reason::NegativeCounter);
     }
     Ok(())
-}
-
-/// Frontend metrics that become histograms. Not WorkerLoadTime and WorkerThreadTime: they are no latency
-/// of a request.
-const DERIVED_OF_SERVER: [&str; 3] =
-    ["ts_inference_latency_microseconds", "ts_queue_latency_microseconds", QUEUE_TIME];
-
-/// The gauge that stands in for the microsecond counter where a server does not log it (before 0.8).
-pub(crate) const QUEUE_TIME: &str = "QueueTime";
-pub(crate) const QUEUE_MICROSECONDS: &str = "ts_queue_latency_microseconds";
-
-/// TorchServe's own per-batch line (pytorch/serve: ts/service.py, `PREDICTION_METRIC`).
-const PER_BATCH: &str = "PredictionTime";
-const BATCH_SIZE: &str = "ts_batch_size";
-const BATCH_HELP: &str = "Requests per batch: the request ids on each PredictionTime line.";
-const REQUESTS: &str = "ts_http_request_duration_seconds";
-const REQUESTS_HELP: &str = "Time from a request's arrival to its answer, from the access log. model_name is \
-     empty unless the metrics have named the model.";
-
-fn derived_help(name: &str) -> String {
-    let what = match name {
-        "ts_inference_latency_microseconds" => "Time from a request's arrival to its answer",
-        QUEUE_MICROSECONDS => "Time that a request waited for a worker",
-        QUEUE_TIME => "Time that a request waited for a worker, in whole milliseconds",
-        PER_BATCH => "Time that a worker took for a batch (one observation per batch, not per request)",
-        "HandlerTime" => {
-            "Time that the handler took for a batch (one observation per batch, not per request)"
-        }
-        _ => "Distribution of the times",
-    };
-    format!("{what}. From {name}.")
 }

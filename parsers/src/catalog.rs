@@ -87,8 +87,7 @@ impl Catalog {
         let declared = head
             .match_indices('.')
             .filter_map(|(dot, _)| head.get(..dot))
-            .filter(|name| [Scope::Server, Scope::Model].iter().any(|scope| self.get(*scope, name).is_some()))
-            .last();
+            .rfind(|name| [Scope::Server, Scope::Model].iter().any(|scope| self.get(*scope, name).is_some()));
         match declared {
             Some(name) => head.get(name.len() + 1..).map(|unit| (name, unit)),
             None => head.rsplit_once('.'),

@@ -5,9 +5,8 @@ mod torchserve;
 use crate::framing::{self, Frame};
 use crate::{Catalog, Event, Outcome, ParseError};
 
-/// A format's `parse`.
-#[cfg(test)]
-type Parse = fn(&[u8], &Catalog, &mut dyn FnMut(Event<'_>)) -> Result<Outcome, ParseError>;
+/// Reads one record and hands out what it says.
+pub type Parse = fn(&[u8], &Catalog, &mut dyn FnMut(Event<'_>)) -> Result<Outcome, ParseError>;
 
 /// One shape of log.
 #[derive(Debug)]
@@ -25,7 +24,7 @@ pub struct Format {
     /// Cuts the next record off the front of a buffer.
     pub frame: fn(&[u8]) -> Frame,
     /// Reads a record.
-    pub parse: fn(&[u8], &Catalog, &mut dyn FnMut(Event<'_>)) -> Result<Outcome, ParseError>,
+    pub parse: Parse,
 }
 
 /// All formats, the most specific first: the first one that recognises a line wins.

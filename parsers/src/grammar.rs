@@ -115,13 +115,10 @@ pub struct Civil {
     pub offset_minutes: Option<i16>,
 }
 
-fn digits<'a, T: std::str::FromStr>(
+fn digits<'a, T: std::str::FromStr + PartialOrd>(
     count: usize,
     range: std::ops::RangeInclusive<T>,
-) -> impl Parser<&'a str, Output = T, Error = Fail<'a>>
-where
-    T: PartialOrd,
-{
+) -> impl Parser<&'a str, Output = T, Error = Fail<'a>> {
     verify(
         map_res(take_while_m_n(count, count, |c: char| c.is_ascii_digit()), str::parse),
         move |value: &T| range.contains(value),

@@ -21,8 +21,8 @@ pub(crate) enum Json<'a> {
     Bool,
     Number(&'a str),
     Text(Cow<'a, str>),
-    List(Vec<Json<'a>>),
-    Object(Vec<(Cow<'a, str>, Json<'a>)>),
+    List(Vec<Self>),
+    Object(Vec<(Cow<'a, str>, Self)>),
 }
 
 impl<'a> Json<'a> {
@@ -36,14 +36,14 @@ impl<'a> Json<'a> {
     }
 
     /// The items of a list member of an object.
-    pub(crate) fn list(&self, key: &str) -> Option<&[Json<'a>]> {
+    pub(crate) fn list(&self, key: &str) -> Option<&[Self]> {
         match self.member(key)? {
             Json::List(items) => Some(items),
             _ => None,
         }
     }
 
-    fn member(&self, key: &str) -> Option<&Json<'a>> {
+    fn member(&self, key: &str) -> Option<&Self> {
         match self {
             Json::Object(members) => members.iter().find(|(name, _)| name == key).map(|(_, value)| value),
             _ => None,

@@ -31,7 +31,7 @@ mod unit;
 pub use catalog::{Catalog, Declaration, Duplicate};
 pub use error::{ParseError, Reason};
 pub use event::{Access, Event, Outcome, ServerFact};
-pub use formats::{FORMATS, Format, detect, format_named};
+pub use formats::{FORMATS, Format, Parse, detect, format_named};
 pub use grammar::Civil;
 pub use sample::{Kind, Sample, Scope};
 pub use unit::{Quantity, Unit};

@@ -129,7 +129,7 @@ impl<'de> Visitor<'de> for Top {
 /// The value of a flag, or more flags below a common first word.
 enum Setting {
     Values(Vec<String>),
-    Nested(Vec<(Spanned<String>, Setting)>),
+    Nested(Vec<(Spanned<String>, Self)>),
 }
 
 impl Setting {

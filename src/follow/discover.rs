@@ -258,7 +258,7 @@ mod tests {
         let (inside, outside) = (folder(&[]), folder(&["secret.log"]));
         let link = inside.path().join("a.log");
         std::os::unix::fs::symlink(outside.path().join("secret.log"), &link).unwrap();
-        assert_eq!(Err(Problem::Outside(link.clone())), discover(inside.path(), &[]));
+        assert_eq!(Err(Problem::Outside(link)), discover(inside.path(), &[]));
         assert_eq!(1, discover(inside.path(), &[outside.path().to_owned()]).unwrap().len());
     }
 

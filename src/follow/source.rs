@@ -181,8 +181,8 @@ impl Source {
             // A writer without a fixed name (log4j2's direct write): its newest file is the live one. A
             // known file is history, or the live one on its way to an archive's name.
             Err(_) => {
-                let unknown = self.siblings().into_iter().filter(|(.., id)| !self.known.contains(id));
-                unknown.last().map(|(_, path, id)| (path, id))
+                let newest = self.siblings().into_iter().rfind(|(.., id)| !self.known.contains(id));
+                newest.map(|(_, path, id)| (path, id))
             }
         }
     }

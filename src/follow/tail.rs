@@ -90,14 +90,15 @@ impl Tail {
     /// only takes back a part of a line.
     pub(crate) fn is_intact(&mut self) -> io::Result<bool> {
         let size = self.file.metadata()?.len();
-        if size < self.offset() || self.front(self.head.len())? != self.head {
+        if size < self.offset() {
             return Ok(false);
         }
         if size < self.position {
             self.position = self.offset();
             self.cutter = Cutter::new(self.line_max);
+            self.head.truncate(usize::try_from(self.position).unwrap_or(HEAD));
         }
-        Ok(true)
+        Ok(self.front(self.head.len())? == self.head)
     }
 
     /// Reads the next chunk; tells whether there was one.

@@ -1,6 +1,14 @@
-//! The access log's labels, bounded: clients choose method, path and model name freely.
+//! The access log: requests become a histogram whose labels are bounded, since clients choose method, path
+//! and model name freely.
 
+use super::value::LATENCY_BOUNDS;
+use super::{Origin, State, labels as text};
+use parsers::Access;
 use std::collections::HashSet;
+
+const REQUESTS: &str = "ts_http_request_duration_seconds";
+const REQUESTS_HELP: &str = "Time from a request's arrival to its answer, from the access log. model_name is \
+     empty unless the metrics have named the model.";
 
 /// Methods that keep their name; `gRPC` is what TorchServe writes for a gRPC call.
 const METHODS: [&str; 8] = ["GET", "POST", "PUT", "DELETE", "OPTIONS", "HEAD", "PATCH", "gRPC"];
@@ -61,6 +69,40 @@ pub(crate) fn labels<'a>(method: &'a str, path: &'a str, models: &HashSet<Box<st
     let name = rest.split(['/', ':']).next().unwrap_or_default();
     let model_name = if models.contains(name) { name } else { "" };
     Labels { method, route, model_name }
+}
+
+impl State {
+    pub(super) fn apply_access(&mut self, access: &Access<'_>, origin: &Origin<'_>) {
+        if !self.rules.latency_histograms {
+            return;
+        }
+        let at = match self.requests {
+            Some(at) => at,
+            None => match self.histogram(REQUESTS, REQUESTS_HELP, &LATENCY_BOUNDS) {
+                Some(at) => *self.requests.insert(at),
+                None => return,
+            },
+        };
+        let bounded = labels(access.method, access.path, &self.models);
+        let code = if (100..600).contains(&access.code) || bounded.method == "gRPC" && access.code <= 16 {
+            access.code.to_string()
+        } else {
+            "other".to_owned()
+        };
+        self.text.clear();
+        for (name, value) in [
+            ("method", bounded.method),
+            ("route", bounded.route),
+            ("model_name", bounded.model_name),
+            ("code", &code),
+        ] {
+            if !self.rules.drop_labels.contains(name) {
+                text::push(&mut self.text, name, value);
+            }
+        }
+        let milliseconds = u32::try_from(access.milliseconds).unwrap_or(u32::MAX);
+        self.give(at, f64::from(milliseconds) / 1000.0, origin);
+    }
 }
 
 #[cfg(test)]

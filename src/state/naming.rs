@@ -96,7 +96,7 @@ fn stem(name: &str) -> String {
         "_ratio",
         "_percent",
     ];
-    let snake = name.to_snake_case();
+    let snake = snake(name);
     let mut bare = snake.as_str();
     while let Some(shorter) =
         UNITS.iter().find_map(|unit| bare.strip_suffix(unit)).filter(|rest| !rest.is_empty())
@@ -104,6 +104,17 @@ fn stem(name: &str) -> String {
         bare = shorter;
     }
     if bare.starts_with("ts_") { bare.to_owned() } else { format!("ts_{bare}") }
+}
+
+/// Snake case that leaves classes of HTTP codes whole: `Requests2XX` → `requests_2xx`.
+fn snake(name: &str) -> String {
+    let class = name.char_indices().rev().nth(2).and_then(|(at, _)| name.split_at_checked(at));
+    match class {
+        Some((stem, class)) if class.ends_with("XX") && class.starts_with(|c: char| c.is_ascii_digit()) => {
+            format!("{}_{}", stem.to_snake_case(), class.to_ascii_lowercase())
+        }
+        _ => name.to_snake_case(),
+    }
 }
 
 fn push_suffix(name: &mut String, suffix: &str) {
@@ -138,7 +149,7 @@ mod tests {
     #[test]
     fn conventional_names_have_base_units_and_total() {
         for (kind, name, unit, expected) in [
-            (Kind::Counter, "Requests2XX", "Count", "ts_requests2xx_total"),
+            (Kind::Counter, "Requests2XX", "Count", "ts_requests_2xx_total"),
             (Kind::Counter, "ts_inference_requests_total", "Count", "ts_inference_requests_total"),
             (
                 Kind::Counter,

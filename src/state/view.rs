@@ -1,9 +1,10 @@
 //! What a scrape sees: an immutable copy of the state.
 
+use super::create::{QUEUE_MICROSECONDS, QUEUE_TIME};
 use super::facts::Outcome;
 use super::family::{Family, Origin};
 use super::value::Shown;
-use super::{QUEUE_MICROSECONDS, QUEUE_TIME, State, labels, naming};
+use super::{State, labels, naming};
 use parsers::Kind;
 use std::sync::Arc;
 
@@ -119,7 +120,8 @@ impl State {
     fn is_shown(&self, family: &Family) -> bool {
         if family.origin == Origin::Derived {
             let is_stand_in = family.name == naming::derived_name(QUEUE_TIME);
-            return !family.series.is_empty() && !(is_stand_in && self.has_lines(QUEUE_MICROSECONDS));
+            let is_needless = is_stand_in && self.has_lines(QUEUE_MICROSECONDS);
+            return !is_needless && !family.series.is_empty();
         }
         // By convention one thing is measured once: the histogram's _sum is the counter.
         let replaced = family.derived.is_some() && self.rules.naming == naming::Naming::Prometheus;

@@ -1,0 +1,44 @@
+//! The follower's thread: when to look, when to commit, when to end.
+
+use super::pace::{Rhythm, Waker};
+use super::{Follower, now_seconds};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+/// Follows until `stop`, then reads what is there and commits once more. `committed` hears how long each
+/// commit took.
+pub fn run(mut follower: Follower, waker: &Waker, stop: &AtomicBool, committed: impl Fn(Duration)) {
+    let mut rhythm = Rhythm::new(follower.settings.commit_interval);
+    let mut pending_since: Option<Instant> = None;
+    loop {
+        let is_last = stop.load(Ordering::Acquire);
+        let progress = follower.step(now_seconds());
+        follower.note_modes();
+        let now = Instant::now();
+        if progress.is_dirty {
+            pending_since.get_or_insert(now);
+        }
+        let is_caught_up = !progress.has_more;
+        if is_last && is_caught_up {
+            follower.commit(now_seconds());
+            return;
+        }
+        // Until the first catch-up is done nothing is published: counters that climb in view of
+        // Prometheus would look like a rate.
+        let may_commit = follower.is_ready || is_caught_up;
+        if let Some(since) = pending_since.filter(|_| may_commit && rhythm.due_in(now).is_zero()) {
+            follower.commit(now_seconds());
+            committed(now.elapsed());
+            rhythm.committed(since, now);
+            pending_since = None;
+        }
+        if is_caught_up && !follower.is_ready {
+            follower.become_ready(now_seconds());
+            tracing::info!("caught up");
+        }
+        if is_caught_up {
+            let poll = follower.settings.poll_interval;
+            waker.wait(pending_since.map_or(poll, |_| rhythm.due_in(Instant::now()).min(poll)));
+        }
+    }
+}

@@ -1,0 +1,184 @@
+#!/usr/bin/env bash
+# The one test command.
+#
+#   tests/run.sh          everything that fits into some minutes: format, lints, documentation, tests, a smoke run
+#                         of the fuzz targets
+#   tests/run.sh --long   also: the comparison with a real TorchServe, the rules for dependencies, 5 minutes of
+#                         each fuzz target
+#
+# It needs a Rust toolchain with rustfmt and clippy, git and python3. What else it needs and does not find it
+# installs: Debian packages as root, cargo's tools into the build folder. A tool that stays missing is a
+# failure, never a silent skip.
+#
+# The last line is the sum over all stages and tests: `N passed, N failed`.
+set -euo pipefail
+
+readonly CARGO_FUZZ=0.13.2 CARGO_DENY=0.20.2
+
+usage() {
+    echo "usage: tests/run.sh [--long]" >&2
+    exit 64
+}
+
+long=
+case "${1-}" in
+"") ;;
+--long) long=1 ;;
+*) usage ;;
+esac
+[ $# -le 1 ] || usage
+
+cd "$(dirname "$0")/.."
+# Nothing below asks a question, and nothing may wait for an answer.
+exec </dev/null
+
+target=${CARGO_TARGET_DIR:-$PWD/target}
+tools=$target/tools
+export PATH="$tools/bin:$PATH"
+logs=$(mktemp -d)
+trap 'rm -rf "$logs"' EXIT
+passed=0
+failed=0
+
+# --- Stages: each is a function that ends with an error when something is wrong.
+
+packages() {
+    local missing=() command package
+    while read -r command package; do
+        [ -e "$command" ] || command -v "$command" >/dev/null || missing+=("$package")
+    done <<'END'
+prometheus prometheus
+promtool prometheus
+shellcheck shellcheck
+cc build-essential
+c++ build-essential
+/etc/ssl/certs/ca-certificates.crt ca-certificates
+END
+    if [ ${#missing[@]} -eq 0 ]; then
+        echo "nothing is missing"
+        return
+    fi
+    mapfile -t missing < <(printf '%s\n' "${missing[@]}" | sort -u)
+    echo "missing: ${missing[*]}"
+    if [ "$(id -u)" -ne 0 ]; then
+        echo "not root: install these Debian packages first" >&2
+        return 1
+    fi
+    export DEBIAN_FRONTEND=noninteractive
+    # What it writes is long, and of interest only when it fails.
+    { apt-get update && apt-get install --yes --no-install-recommends "${missing[@]}"; } >"$logs/apt" 2>&1 || {
+        tail -n 40 "$logs/apt"
+        return 1
+    }
+}
+
+formatting() {
+    cargo fmt --all --check
+    cargo fmt --manifest-path tests/fuzz/Cargo.toml --check
+}
+
+shell_scripts() {
+    git ls-files -z --cached --others --exclude-standard -- '*.sh' .ci/run | xargs -0 shellcheck
+}
+
+lints() {
+    cargo clippy --locked --workspace --all-targets -- -D warnings
+}
+
+documentation() {
+    RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps
+}
+
+tests() {
+    cargo test --locked --workspace --no-fail-fast
+}
+
+fuzzing() {
+    local seconds=$1 targets name
+    cargo fuzz --version >/dev/null 2>&1 ||
+        cargo install cargo-fuzz --version "$CARGO_FUZZ" --locked --root "$tools" --quiet
+    targets=$(cargo fuzz list --fuzz-dir tests/fuzz)
+    if [ -z "$targets" ]; then
+        echo "tests/fuzz has no target" >&2
+        return 1
+    fi
+    # The sanitizer's flags are unstable; this lets the stable compiler that builds all the rest take them.
+    export RUSTC_BOOTSTRAP=1
+    cargo fuzz build --fuzz-dir tests/fuzz
+    for name in $targets; do
+        # libFuzzer writes a line for each thing it learns; it is worth reading only when something broke.
+        if ! cargo fuzz run --fuzz-dir tests/fuzz "$name" -- \
+            -max_total_time="$seconds" -rss_limit_mb=2048 >"$logs/fuzz" 2>&1; then
+            tail -n 80 "$logs/fuzz"
+            return 1
+        fi
+        printf '%s: ' "$name"
+        grep '^Done ' "$logs/fuzz"
+    done
+}
+
+dependencies() {
+    # Two minutes to build, which is why this is not part of the short run.
+    cargo deny --version >/dev/null 2>&1 ||
+        cargo install cargo-deny --version "$CARGO_DENY" --locked --root "$tools" --quiet
+    cargo deny --locked check --hide-inclusion-graph bans licenses sources
+}
+
+torchserve() {
+    # The binary of these sources, not a release build that may be older.
+    INFEROMETER_BIN=$target/debug/inferometer tests/torchserve.sh
+}
+
+# --- Running and counting.
+
+# Runs a stage and adds what it says of its own tests; a stage that has none counts as one test.
+stage() {
+    local heading=$1 started=$SECONDS status good bad
+    shift
+    printf '\n== %s\n' "$heading"
+    # The subshell stands in no condition, because bash ignores `set -e` in whatever is called from one.
+    set +e
+    (
+        set -e
+        "$@"
+    ) 2>&1 | tee "$logs/stage"
+    status=${PIPESTATUS[0]}
+    set -e
+    good=$(sum passed)
+    bad=$(sum failed)
+    if [ "$status" -ne 0 ] && [ "$bad" -eq 0 ]; then
+        bad=1
+    elif [ "$status" -eq 0 ] && [ $((good + bad)) -eq 0 ]; then
+        good=1
+    fi
+    passed=$((passed + good))
+    failed=$((failed + bad))
+    printf -- '-- %s: %s, %d s\n' "$heading" "$([ "$bad" -eq 0 ] && echo ok || echo FAILED)" $((SECONDS - started))
+}
+
+# Adds up one number of `test result: ok. 3 passed; 0 failed; …` and of `3 passed, 0 failed`.
+sum() {
+    awk -v word="$1" '
+        /^test result: / || /^[0-9]+ passed, [0-9]+ failed$/ {
+            for (i = 2; i <= NF; i++) if ($i ~ "^" word "[;,]?$") total += $(i - 1)
+        }
+        END { print total + 0 }' "$logs/stage"
+}
+
+stage "packages" packages
+stage "formatting" formatting
+stage "shell scripts" shell_scripts
+# In this order each builds on what the one before has compiled.
+stage "lints" lints
+stage "documentation" documentation
+stage "tests" tests
+if [ -z "$long" ]; then
+    stage "fuzzing" fuzzing 10
+else
+    stage "fuzzing" fuzzing 300
+    stage "dependencies" dependencies
+    stage "comparison with TorchServe" torchserve
+fi
+
+printf '\n%d s in all\n%d passed, %d failed\n' "$SECONDS" "$passed" "$failed"
+[ "$failed" -eq 0 ]

@@ -1,0 +1,148 @@
+//! The real binary, as a command and as a server.
+
+use super::exposition::Exposition;
+use super::http;
+use std::ffi::OsStr;
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::mpsc::{self, Sender};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+/// How long anything may take before a test calls it missing.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The binary, with nothing inherited that would configure it.
+pub(crate) fn inferometer() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_inferometer"));
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("INFEROMETER_") {
+            command.env_remove(name);
+        }
+    }
+    command.env_remove("METRICS_LOCATION").env_remove("LOG_LOCATION").env("TZ", "UTC");
+    command
+}
+
+/// Runs `inferometer replay` to its end.
+pub(crate) fn replay(arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Output {
+    inferometer().arg("replay").args(arguments).stdin(Stdio::null()).output().expect("the binary starts")
+}
+
+/// What a command said to people.
+pub(crate) fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// What a command printed, as a body that Prometheus accepts.
+pub(crate) fn exposition(output: &Output) -> Exposition {
+    let text = std::str::from_utf8(&output.stdout).expect("the exposition is UTF-8");
+    Exposition::strict(text).unwrap_or_else(|error| panic!("{error}\n{}", stderr(output)))
+}
+
+/// Looks again and again until there is an answer; fails when there is none in time.
+pub(crate) fn eventually<T>(claim: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(answer) = look() {
+            return answer;
+        }
+        assert!(Instant::now() < deadline, "not within {PATIENCE:?}: {claim}");
+        std::thread::sleep(Duration::from_millis(10)); // allow-sleep: pacing a bounded poll
+    }
+}
+
+/// A running `inferometer run`; killed when dropped.
+pub(crate) struct Server {
+    child: Child,
+    pub(crate) address: SocketAddr,
+    log: Arc<Mutex<String>>,
+}
+
+impl Server {
+    /// Starts on a folder and waits until the first catch-up is done.
+    pub(crate) fn ready(folder: &Path, arguments: &[&str]) -> Self {
+        let server = Self::start(folder, arguments);
+        eventually("/-/ready answers 200", || {
+            let reply = http::request(server.address, "GET", "/-/ready").ok()?;
+            (reply.status == 200).then_some(())
+        });
+        server
+    }
+
+    /// Starts on a folder and waits until the port is open.
+    fn start(folder: &Path, arguments: &[&str]) -> Self {
+        let mut child = inferometer()
+            .arg("run")
+            .arg(folder)
+            .args(["--web.listen-address", "127.0.0.1:0", "--poll-interval", "50ms"])
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the binary starts");
+        let log = Arc::new(Mutex::new(String::new()));
+        let (found, address) = mpsc::channel();
+        let stderr = BufReader::new(child.stderr.take().expect("stderr is piped"));
+        let sink = Arc::clone(&log);
+        std::thread::spawn(move || keep_log(stderr, &sink, &found));
+        let address = address.recv_timeout(PATIENCE);
+        let mut server = Self { child, address: SocketAddr::from(([127, 0, 0, 1], 0)), log };
+        server.address = address.unwrap_or_else(|error| panic!("no port ({error}):\n{}", server.log()));
+        server
+    }
+
+    /// What it has logged so far.
+    pub(crate) fn log(&self) -> String {
+        self.log.lock().expect("the log is whole").clone()
+    }
+
+    /// Scrapes `/metrics`.
+    pub(crate) fn scrape(&self) -> Exposition {
+        let reply = http::get(self.address, "/metrics");
+        assert_eq!(200, reply.status, "{}", self.log());
+        Exposition::strict(&reply.body).unwrap_or_else(|error| panic!("{error}\n{}", reply.body))
+    }
+
+    /// One series' value in a fresh scrape.
+    pub(crate) fn value(&self, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
+        self.scrape().value(name, labels)
+    }
+
+    /// Sends SIGTERM and waits for the end.
+    pub(crate) fn terminate(&mut self) -> ExitStatus {
+        let kill = Command::new("sh").args(["-c", &format!("kill -TERM {}", self.child.id())]).status();
+        assert!(kill.expect("sh starts").success(), "kill failed");
+        eventually("the process ends after SIGTERM", || self.child.try_wait().expect("a child to wait for"))
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It may have ended already; nothing is left to do then.
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+/// Keeps stderr read, so that the process never blocks on it, and reports the first bound address.
+fn keep_log(stderr: impl BufRead, log: &Mutex<String>, found: &Sender<SocketAddr>) {
+    for line in stderr.lines().map_while(Result::ok) {
+        if let Some(address) = bound_address(&line) {
+            // Nobody listens for a second one.
+            found.send(address).ok();
+        }
+        let mut log = log.lock().expect("the log is whole");
+        log.push_str(&line);
+        log.push('\n');
+    }
+}
+
+fn bound_address(line: &str) -> Option<SocketAddr> {
+    let (_, rest) = line.split_once("address=")?;
+    let address: SocketAddr = rest.trim_start_matches('"').split([' ', '"']).next()?.parse().ok()?;
+    (address.port() != 0).then_some(address)
+}

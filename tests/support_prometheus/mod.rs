@@ -1,0 +1,245 @@
+//! Debian's real Prometheus and `inferometer demo`, each as a process that ends with its test.
+
+use crate::support::http;
+use crate::support::process::inferometer;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs::File;
+use std::io::{BufRead, BufReader, Write as _};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+/// How long a process may take to start or to end on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Looks again and again until the answer is good; fails with the last objection when it stays bad.
+pub(crate) fn within<T>(limit: Duration, claim: &str, mut look: impl FnMut() -> Result<T, String>) -> T {
+    let deadline = Instant::now() + limit;
+    loop {
+        match look() {
+            Ok(answer) => return answer,
+            Err(objection) => {
+                assert!(Instant::now() < deadline, "not within {limit:?}: {claim}: {objection}");
+            }
+        }
+        std::thread::sleep(Duration::from_millis(100)); // allow-sleep: pacing a bounded poll
+    }
+}
+
+/// A running `inferometer demo`; killed when dropped.
+pub(crate) struct Demo {
+    child: Child,
+    /// Where its metrics are.
+    pub(crate) address: SocketAddr,
+    /// The folder of logs that it says it writes.
+    pub(crate) folder: PathBuf,
+    /// What is `TMPDIR` for it alone, so that nothing it leaves behind goes unseen.
+    pub(crate) temporary: PathBuf,
+    /// Holds that folder and the demo's stderr.
+    _holder: TempDir,
+}
+
+impl Demo {
+    /// Starts it on a free port and waits until it has said where everything is.
+    pub(crate) fn start() -> Self {
+        let holder = tempfile::tempdir().expect("a temporary folder");
+        let (temporary, errors) = (holder.path().join("tmp"), holder.path().join("stderr"));
+        std::fs::create_dir(&temporary).expect("a folder inside");
+        let mut child = inferometer()
+            .args(["demo", "--web.listen-address", "127.0.0.1:0"])
+            .env("TMPDIR", &temporary)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(File::create(&errors).expect("a file for stderr"))
+            .spawn()
+            .expect("the binary starts");
+        let said = keep(child.stdout.take().expect("stdout is piped"));
+        // Built before the wait, so that a failed wait drops it, and with it the process.
+        let address = SocketAddr::from(([127, 0, 0, 1], 0));
+        let mut demo = Self { child, address, folder: PathBuf::new(), temporary, _holder: holder };
+        (demo.address, demo.folder) = within(PATIENCE, "the demo prints its URL and its folder", || {
+            let said = said.lock().expect("stdout is whole").clone();
+            let found = metrics_address(&said).zip(folder_below(&said, &demo.temporary));
+            found.ok_or_else(|| format!("stdout:\n{said}\nstderr:\n{}", contents(&errors)))
+        });
+        demo
+    }
+
+    /// The body of `/metrics`.
+    pub(crate) fn metrics(&self) -> String {
+        let reply = http::get(self.address, "/metrics");
+        assert_eq!(200, reply.status, "{}", reply.body);
+        reply.body
+    }
+
+    /// Sends a signal, such as `TERM`, and waits for the end.
+    pub(crate) fn end_by(&mut self, signal: &str) -> ExitStatus {
+        let kill = Command::new("sh").args(["-c", &format!("kill -{signal} {}", self.child.id())]).status();
+        assert!(kill.expect("sh starts").success(), "kill failed");
+        within(PATIENCE, "the demo ends after a signal", || {
+            self.child.try_wait().expect("a child to wait for").ok_or_else(|| format!("SIG{signal}: running"))
+        })
+    }
+}
+
+impl Drop for Demo {
+    fn drop(&mut self) {
+        end(&mut self.child);
+    }
+}
+
+/// A running Prometheus that scrapes one target each second; killed when dropped.
+pub(crate) struct Prometheus {
+    child: Child,
+    address: SocketAddr,
+    /// Holds its configuration, its database and its log.
+    _folder: TempDir,
+}
+
+impl Prometheus {
+    /// Starts it on a free port and waits until it answers queries.
+    pub(crate) fn scraping(target: SocketAddr) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let config = folder.path().join("prometheus.yml");
+        let job = format!("{{job_name: demo, static_configs: [{{targets: ['{target}']}}]}}");
+        let text = format!("global: {{scrape_interval: 1s}}\nscrape_configs: [{job}]\n");
+        std::fs::write(&config, text).expect("the configuration is written");
+        let log = folder.path().join("log");
+        let child = tool("prometheus")
+            .arg(format!("--config.file={}", config.display()))
+            .arg(format!("--storage.tsdb.path={}", folder.path().join("data").display()))
+            // It logs the port that it got, so none has to be guessed.
+            .arg("--web.listen-address=127.0.0.1:0")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(File::create(&log).expect("a log file"))
+            .spawn()
+            .unwrap_or_else(|error| panic!("{}", missing("prometheus", &error)));
+        let mut prometheus = Self { child, address: SocketAddr::from(([127, 0, 0, 1], 0)), _folder: folder };
+        prometheus.address = within(PATIENCE, "Prometheus opens its port", || {
+            let said = contents(&log);
+            listening_address(&said).ok_or(said)
+        });
+        within(PATIENCE, "Prometheus is ready", || {
+            let reply =
+                http::request(prometheus.address, "GET", "/-/ready").map_err(|error| error.to_string())?;
+            if reply.status == 200 { Ok(()) } else { Err(reply.body) }
+        });
+        prometheus
+    }
+
+    /// An instant query's values, by the label that tells them apart (empty where there is none).
+    pub(crate) fn query(&self, expression: &str, label: &str) -> Result<BTreeMap<String, f64>, String> {
+        let target = format!("/api/v1/query?query={}", percent_encoded(expression));
+        let reply = http::request(self.address, "GET", &target).map_err(|error| error.to_string())?;
+        let answer: Value = serde_json::from_str(&reply.body).map_err(|error| error.to_string())?;
+        let results = answer.pointer("/data/result").and_then(Value::as_array).ok_or(reply.body)?;
+        Ok(results.iter().map(|result| (label_of(result, label), value_of(result))).collect())
+    }
+}
+
+impl Drop for Prometheus {
+    fn drop(&mut self) {
+        end(&mut self.child);
+    }
+}
+
+/// Has `promtool check metrics` read a scrape's body.
+pub(crate) fn promtool_check_metrics(body: &str) -> Output {
+    let mut child = tool("promtool")
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap_or_else(|error| panic!("{}", missing("promtool", &error)));
+    // It reads all of its input before it writes, so neither side waits for the other.
+    child.stdin.take().expect("stdin is piped").write_all(body.as_bytes()).expect("promtool reads");
+    child.wait_with_output().expect("promtool ends")
+}
+
+/// A tool found in `PATH`, without the proxy settings that would keep it from loopback.
+fn tool(name: &str) -> Command {
+    let mut command = Command::new(name);
+    for proxy in ["http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"] {
+        command.env_remove(proxy);
+    }
+    command
+}
+
+fn missing(tool: &str, error: &std::io::Error) -> String {
+    format!("cannot start {tool}: {error}; install Debian's package `prometheus` (tests/run.sh does)")
+}
+
+fn end(child: &mut Child) {
+    // It may have ended already; nothing is left to do then.
+    drop(child.kill());
+    drop(child.wait());
+}
+
+/// Keeps a pipe read, so that the process never blocks on it.
+fn keep(pipe: impl std::io::Read + Send + 'static) -> Arc<Mutex<String>> {
+    let said = Arc::new(Mutex::new(String::new()));
+    let sink = Arc::clone(&said);
+    std::thread::spawn(move || {
+        for line in BufReader::new(pipe).lines().map_while(Result::ok) {
+            let mut said = sink.lock().expect("stdout is whole");
+            said.push_str(&line);
+            said.push('\n');
+        }
+    });
+    said
+}
+
+fn contents(path: &Path) -> String {
+    std::fs::read_to_string(path).unwrap_or_else(|error| error.to_string())
+}
+
+/// The address in `http://127.0.0.1:PORT/metrics`.
+fn metrics_address(said: &str) -> Option<SocketAddr> {
+    said.split_whitespace()
+        .filter_map(|word| word.split_once("http://")?.1.split_once("/metrics"))
+        .find_map(|(address, _)| address.parse().ok())
+}
+
+/// The first word that is a path below a folder.
+fn folder_below(said: &str, folder: &Path) -> Option<PathBuf> {
+    said.split_whitespace()
+        .map(|word| Path::new(word.trim_matches(['"', '\'', '`', '(', ')', ',', ';', ':'])))
+        .find(|path| path.starts_with(folder) && *path != folder)
+        .map(Path::to_path_buf)
+}
+
+/// The address in Prometheus' `msg="Listening on" address=127.0.0.1:PORT`.
+fn listening_address(log: &str) -> Option<SocketAddr> {
+    let (_, rest) = log.split_once("msg=\"Listening on\" address=")?;
+    // A line that is only half written would give a port cut short.
+    rest.split_once('\n')?.0.split(' ').next()?.parse().ok()
+}
+
+fn label_of(result: &Value, label: &str) -> String {
+    let value = result.pointer(&format!("/metric/{label}")).and_then(Value::as_str);
+    value.unwrap_or_default().to_owned()
+}
+
+/// The value of one result; Prometheus writes it as text, `NaN` and `+Inf` included.
+fn value_of(result: &Value) -> f64 {
+    let text = result.pointer("/value/1").and_then(Value::as_str).expect("an instant value");
+    text.parse().expect("a number")
+}
+
+fn percent_encoded(text: &str) -> String {
+    text.bytes().fold(String::new(), |mut encoded, byte| {
+        if byte.is_ascii_alphanumeric() {
+            encoded.push(char::from(byte));
+        } else {
+            write!(encoded, "%{byte:02X}").expect("a string takes everything");
+        }
+        encoded
+    })
+}
