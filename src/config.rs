@@ -1,6 +1,6 @@
 //! Arguments, environment and file → one valid configuration, or a message and exit 64.
 //!
-//! Three stages: what was typed ([`flags`]), what the file says ([`file`]), what is meant ([`Config`]).
+//! Three stages: what was typed (`flags`), what the file says (`file`), what is meant ([`Config`]).
 //! After this module a configuration cannot be wrong.
 
 pub mod file;
@@ -40,8 +40,6 @@ pub struct Config {
     pub command: Command,
     /// How lines become metrics.
     pub rules: Arc<Rules>,
-    /// Whether a `metrics.yaml` was given.
-    pub has_metrics_config: bool,
     /// Names that the `metrics.yaml` declares twice.
     pub duplicates: Vec<String>,
     sources: Vec<SourceEntry>,
@@ -83,7 +81,9 @@ impl Config {
             Some(path) => metrics_yaml::read(path).map_err(Stop::Usage)?,
             None => MetricsYaml { catalog: Catalog::torchserve_default(), duplicates: Vec::new() },
         };
-        let mut rules = Rules { catalog, types: file.types, buckets: file.buckets, ..Rules::default() };
+        let has_metrics_config = metrics_config.is_some();
+        let (types, buckets) = (file.types, file.buckets);
+        let mut rules = Rules { catalog, has_metrics_config, types, buckets, ..Rules::default() };
         if let Some(fold) = fold {
             rules.series_limit = fold.limit_series as usize;
             rules.family_limit = fold.limit_series_per_family as usize;
@@ -93,14 +93,7 @@ impl Config {
             rules.gauge_ttl = fold.gauge_ttl.as_secs();
             rules.series_ttl = fold.series_ttl.as_secs();
         }
-        let config = Self {
-            command,
-            rules: Arc::new(rules),
-            has_metrics_config: metrics_config.is_some(),
-            duplicates,
-            sources: file.sources,
-            config_file,
-        };
+        let config = Self { command, rules: Arc::new(rules), duplicates, sources: file.sources, config_file };
         config.watched_paths(&[])?;
         Ok(config)
     }

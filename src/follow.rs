@@ -2,7 +2,7 @@
 //!
 //! [`Follower::step`] looks at the files and folds what is new; [`Follower::commit`] publishes. Both are
 //! plain calls, so that a test drives them without threads or clocks. [`run`] calls them at the right
-//! times: a wake-up from inotify or the end of `--poll-interval` makes it look, the rhythm of [`pace`]
+//! times: a wake-up from inotify or the end of `--poll-interval` makes it look, the rhythm of `pace`
 //! makes it commit. What a scrape sees of a log is always a commit, never the state in between.
 
 pub(crate) mod complaints;
@@ -90,6 +90,7 @@ pub struct Follower {
     is_catching_up: bool,
     audible: Vec<bool>,
     problems: Vec<PathProblem>,
+    hints: Vec<String>,
 }
 
 impl Follower {
@@ -131,6 +132,7 @@ impl Follower {
             is_catching_up: true,
             audible: Vec::new(),
             problems: Vec::new(),
+            hints: Vec::new(),
         };
         follower.commit(now_seconds());
         Ok(follower)
@@ -157,6 +159,8 @@ impl Follower {
         self.state.expire(now);
         self.generation += 1;
         self.audible = self.state.audible(now);
+        self.hints = self.state.hints();
+        self.complaints.hints(&self.hints);
         self.board.view.put(Published { generation: self.generation, view: self.state.view(Some(now)) });
     }
 
@@ -323,28 +327,8 @@ impl Follower {
             looked_at: now,
             sources: files.chain(stdin).collect(),
             problems: self.problems.clone(),
-            hints: self.hints(),
+            hints: self.hints.clone(),
         });
-    }
-
-    fn hints(&self) -> Vec<String> {
-        let modes = self.servers.values().filter_map(|server| self.state.metrics_mode(*server));
-        let mut hints: Vec<String> = modes
-            .filter(|mode| *mode == "prometheus")
-            .map(|_| complaints::PROMETHEUS_MODE.to_owned())
-            .collect();
-        hints.extend(self.state.untyped().map(|name| {
-            format!(
-                "The type of {name} is unknown: add it to metrics.yaml or to types: in the configuration."
-            )
-        }));
-        hints
-    }
-
-    fn note_modes(&mut self) {
-        for (folder, server) in &self.servers {
-            self.complaints.mode(folder, self.state.metrics_mode(*server));
-        }
     }
 }
 

@@ -120,7 +120,7 @@ struct Replay {
 impl Replay {
     fn new(config: &Config, flags: &ReplayFlags) -> Self {
         let mut state = State::new(config.rules.clone());
-        if config.has_metrics_config {
+        if config.rules.has_metrics_config {
             state.declare();
         }
         let progress = ProgressBar::no_length();
@@ -234,14 +234,8 @@ impl Replay {
         let view = self.state.view(None);
         let series: usize = view.log.iter().map(|family| family.series.len()).sum();
         let with_series = view.log.iter().filter(|family| !family.series.is_empty()).count();
-        let untyped: Vec<&str> = self.state.untyped().collect();
-        if !untyped.is_empty() {
-            let names = untyped.join(", ");
-            writeln!(
-                out,
-                "untyped: {names}; add each to metrics.yaml, or to the configuration: types: {{{}: counter}}",
-                untyped.first().unwrap_or(&"")
-            )?;
+        for hint in self.state.hints() {
+            writeln!(out, "{}", hint.escape_debug())?;
         }
         #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
         let rate = lines as f64 / seconds.max(1e-9);

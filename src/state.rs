@@ -10,6 +10,7 @@ mod create;
 mod facts;
 mod family;
 mod fold;
+mod hints;
 mod labels;
 mod names;
 mod naming;
@@ -164,17 +165,6 @@ impl State {
         let oldest = now.saturating_sub(self.rules.series_ttl);
         let dropped: usize = self.families.iter_mut().map(|family| family.expire(oldest)).sum();
         self.series -= dropped;
-    }
-
-    /// The metrics mode that a server's banner has told (`log`, `prometheus`, `legacy`).
-    pub fn metrics_mode(&self, server: u32) -> Option<&str> {
-        self.servers.get(server as usize)?.metrics_mode.as_deref()
-    }
-
-    /// Families of unknown type and a hint for each.
-    pub fn untyped(&self) -> impl Iterator<Item = &str> {
-        let untyped = |family: &&Family| family.kind.is_none() && family.refused.is_none();
-        self.families.iter().filter(untyped).map(|family| family.name.as_str())
     }
 
     fn apply_sample(&mut self, sample: &Sample<'_>, origin: &Origin<'_>) -> Result<(), Reason> {

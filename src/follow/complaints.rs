@@ -4,13 +4,9 @@ use super::discover::Problem;
 use crate::publish::PathProblem;
 use crate::state::Rejection;
 use parsers::Reason;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
-
-/// The hint for a server that writes no metric logs.
-pub(crate) const PROMETHEUS_MODE: &str =
-    "The server runs in prometheus mode: its logs stay empty, scrape :8082 instead, or set metrics_mode=log.";
 
 /// How often the same complaint about lines is repeated.
 const REPEAT: Duration = Duration::from_secs(60);
@@ -24,7 +20,7 @@ pub(crate) struct Complaints {
     paths: HashMap<PathBuf, Problem>,
     files: HashMap<String, String>,
     lines: HashMap<(String, Reason), Instant>,
-    modes: HashMap<PathBuf, String>,
+    hints: HashSet<String>,
     repeats: HashMap<PathBuf, String>,
 }
 
@@ -115,15 +111,14 @@ impl Complaints {
         );
     }
 
-    /// Says once per start of a server that its logs stay empty.
-    pub(crate) fn mode(&mut self, folder: &Path, mode: Option<&str>) {
-        let Some(mode) = mode else { return };
-        if self.modes.get(folder).map(String::as_str) == Some(mode) {
-            return;
-        }
-        self.modes.insert(folder.to_owned(), mode.to_owned());
-        if mode == "prometheus" {
-            tracing::warn!(folder = %folder.display(), "{PROMETHEUS_MODE}");
+    /// Says each hint once, when it comes up. Unknown types are left to the page and the metrics: there may
+    /// be hundreds.
+    pub(crate) fn hints(&mut self, hints: &[String]) {
+        self.hints.retain(|said| hints.contains(said));
+        for hint in hints.iter().filter(|hint| !hint.starts_with("The type of ")) {
+            if self.hints.insert(hint.clone()) {
+                tracing::warn!("{}", hint.escape_debug());
+            }
         }
     }
 }

@@ -13,7 +13,6 @@ pub fn run(mut follower: Follower, waker: &Waker, stop: &AtomicBool, committed: 
     loop {
         let is_last = stop.load(Ordering::Acquire);
         let progress = follower.step(now_seconds());
-        follower.note_modes();
         let now = Instant::now();
         if progress.is_dirty {
             pending_since.get_or_insert(now);

@@ -10,6 +10,8 @@ use std::sync::Arc;
 pub struct Rules {
     /// Declared families.
     pub catalog: Catalog,
+    /// Whether the catalog is a file's and not the built-in default.
+    pub has_metrics_config: bool,
     /// Types of metrics that the catalog lacks.
     pub types: BTreeMap<String, Kind>,
     /// Histogram bounds by metric name; ascending, without `+Inf`.
@@ -47,6 +49,7 @@ impl Default for Rules {
     fn default() -> Self {
         Self {
             catalog: Catalog::torchserve_default(),
+            has_metrics_config: false,
             types: BTreeMap::new(),
             buckets: BTreeMap::new(),
             series_limit: 10_000,

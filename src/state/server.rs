@@ -11,6 +11,8 @@ pub(crate) struct Server {
     pub(crate) version: Option<String>,
     /// In lower case.
     pub(crate) metrics_mode: Option<String>,
+    /// The `metrics.yaml` in force, as the server names it.
+    pub(crate) metrics_config: Option<String>,
     /// Seconds since 1970.
     pub(crate) started: Option<f64>,
     /// The source's configured labels, rendered.
@@ -20,7 +22,7 @@ pub(crate) struct Server {
 impl Server {
     /// Takes a fact of the banner; a new start forgets the last one's.
     pub(crate) fn note(&mut self, fact: &ServerFact<'_>, origin: &Origin<'_>) {
-        const TEXT_MAX: usize = 64;
+        const TEXT_MAX: usize = 256;
         let bounded = |text: &str| text.trim().chars().take(TEXT_MAX).collect::<String>();
         self.labels.clear();
         origin.labels.iter().for_each(|(name, value)| super::labels::push(&mut self.labels, name, value));
@@ -31,6 +33,7 @@ impl Server {
                 self.metrics_mode = None;
             }
             ServerFact::MetricsMode(mode) => self.metrics_mode = Some(bounded(mode).to_ascii_lowercase()),
+            ServerFact::MetricsConfig(path) => self.metrics_config = Some(bounded(path)),
             _ => {}
         }
     }

@@ -4,6 +4,7 @@ pub(crate) mod compare;
 pub(crate) mod events;
 pub(crate) mod exposition;
 pub(crate) mod http;
+pub(crate) mod lines;
 pub(crate) mod names;
 pub(crate) mod process;
 

@@ -3,10 +3,10 @@
 use super::exposition::Exposition;
 use super::http;
 use std::ffi::OsStr;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Output, Stdio};
 use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -29,6 +29,31 @@ pub(crate) fn inferometer() -> Command {
 /// Runs `inferometer replay` to its end.
 pub(crate) fn replay(arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Output {
     inferometer().arg("replay").args(arguments).stdin(Stdio::null()).output().expect("the binary starts")
+}
+
+/// Runs `inferometer replay … -` to its end with this standard input.
+pub(crate) fn replay_input(arguments: &[&str], input: impl AsRef<[u8]>) -> Output {
+    let mut child = inferometer()
+        .arg("replay")
+        .args(arguments)
+        .arg("-")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary starts");
+    let mut stdin = child.stdin.take().expect("stdin is piped");
+    // It reads to the end before it writes. If it ends earlier, its output says why.
+    stdin.write_all(input.as_ref()).ok();
+    drop(stdin);
+    child.wait_with_output().expect("the binary ends")
+}
+
+/// The most memory that a process has ever used, in KiB.
+pub(crate) fn peak_memory(process: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).expect("the process runs");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a line VmHWM");
+    line.trim().trim_end_matches(" kB").parse().expect("a number of KiB")
 }
 
 /// What a command said to people.
@@ -54,6 +79,15 @@ pub(crate) fn eventually<T>(claim: &str, mut look: impl FnMut() -> Option<T>) ->
     }
 }
 
+/// `inferometer run` on a free port of this machine, without PATHs yet.
+pub(crate) fn run() -> Command {
+    let mut command = inferometer();
+    command
+        .args(["run", "--web.listen-address", "127.0.0.1:0", "--poll-interval", "50ms"])
+        .stdin(Stdio::null());
+    command
+}
+
 /// A running `inferometer run`; killed when dropped.
 pub(crate) struct Server {
     child: Child,
@@ -64,26 +98,24 @@ pub(crate) struct Server {
 impl Server {
     /// Starts on a folder and waits until the first catch-up is done.
     pub(crate) fn ready(folder: &Path, arguments: &[&str]) -> Self {
-        let server = Self::start(folder, arguments);
-        eventually("/-/ready answers 200", || {
-            let reply = http::request(server.address, "GET", "/-/ready").ok()?;
-            (reply.status == 200).then_some(())
-        });
-        server
+        let mut command = run();
+        command.arg(folder).args(arguments);
+        Self::launch(command).until_ready()
     }
 
-    /// Starts on a folder and waits until the port is open.
-    fn start(folder: &Path, arguments: &[&str]) -> Self {
-        let mut child = inferometer()
-            .arg("run")
-            .arg(folder)
-            .args(["--web.listen-address", "127.0.0.1:0", "--poll-interval", "50ms"])
-            .args(arguments)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the binary starts");
+    /// Waits until the first catch-up is done.
+    pub(crate) fn until_ready(self) -> Self {
+        eventually("/-/ready answers 200", || {
+            let reply = http::request(self.address, "GET", "/-/ready").ok()?;
+            (reply.status == 200).then_some(())
+        });
+        self
+    }
+
+    /// Starts a prepared [`run`] and waits until the port is open.
+    pub(crate) fn launch(mut command: Command) -> Self {
+        let mut child =
+            command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("the binary starts");
         let log = Arc::new(Mutex::new(String::new()));
         let (found, address) = mpsc::channel();
         let stderr = BufReader::new(child.stderr.take().expect("stderr is piped"));
@@ -93,6 +125,21 @@ impl Server {
         let mut server = Self { child, address: SocketAddr::from(([127, 0, 0, 1], 0)), log };
         server.address = address.unwrap_or_else(|error| panic!("no port ({error}):\n{}", server.log()));
         server
+    }
+
+    /// Its standard input, where the test has made that a pipe.
+    pub(crate) fn stdin(&mut self) -> ChildStdin {
+        self.child.stdin.take().expect("stdin is piped")
+    }
+
+    /// The most memory that it has ever used, in KiB.
+    pub(crate) fn peak_memory(&self) -> u64 {
+        peak_memory(self.child.id())
+    }
+
+    /// The page for people.
+    pub(crate) fn page(&self) -> String {
+        http::get(self.address, "/").body
     }
 
     /// What it has logged so far.
@@ -129,8 +176,11 @@ impl Drop for Server {
 }
 
 /// Keeps stderr read, so that the process never blocks on it, and reports the first bound address.
-fn keep_log(stderr: impl BufRead, log: &Mutex<String>, found: &Sender<SocketAddr>) {
-    for line in stderr.lines().map_while(Result::ok) {
+fn keep_log(mut stderr: impl BufRead, log: &Mutex<String>, found: &Sender<SocketAddr>) {
+    let mut bytes = Vec::new();
+    while stderr.read_until(b'\n', &mut bytes).is_ok_and(|read| read > 0) {
+        let line = String::from_utf8_lossy(bytes.strip_suffix(b"\n").unwrap_or(&bytes)).into_owned();
+        bytes.clear();
         if let Some(address) = bound_address(&line) {
             // Nobody listens for a second one.
             found.send(address).ok();
