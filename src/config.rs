@@ -117,6 +117,7 @@ impl Config {
             poll_interval: follow.poll_interval,
             commit_interval: follow.commit_interval,
             line_max: fold.limit_line_bytes as usize,
+            state_dir: follow.state_dir.clone(),
         })
     }
 

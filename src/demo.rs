@@ -81,6 +81,7 @@ pub fn settings(folder: &Path, line_max: usize) -> Settings {
         poll_interval: Duration::from_millis(250),
         commit_interval: Duration::from_secs(1),
         line_max,
+        state_dir: None,
     }
 }
 

@@ -12,6 +12,8 @@ mod drive;
 mod pace;
 mod source;
 mod stdin;
+mod store;
+mod stream;
 mod tail;
 mod wake;
 
@@ -20,6 +22,7 @@ pub use pace::Waker;
 pub use source::Start;
 
 use crate::publish::{Board, PathProblem, Published, SourceStatus, Status};
+use crate::snapshot::Found as FoundState;
 use crate::state::{Origin, Outcome, Role, Rules, State};
 use complaints::Complaints;
 use cut::Piece;
@@ -31,6 +34,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use stdin::Stdin;
+use store::{Permit, SavedSource, Snapshot, Store};
 use wake::Watch;
 
 /// What is followed, and how.
@@ -50,6 +54,8 @@ pub struct Settings {
     pub commit_interval: Duration,
     /// Longest line in bytes.
     pub line_max: usize,
+    /// Where state is kept; in memory only if not set.
+    pub state_dir: Option<PathBuf>,
 }
 
 /// One PATH and what the configuration says about it.
@@ -72,6 +78,8 @@ pub struct Progress {
     pub is_dirty: bool,
     /// Whether more is there to read at once.
     pub has_more: bool,
+    /// Nothing can be done yet: another instance holds the state folder.
+    pub is_waiting: bool,
 }
 
 /// Follows files and folds their lines.
@@ -79,6 +87,13 @@ pub struct Progress {
 pub struct Follower {
     settings: Settings,
     state: State,
+    store: Store,
+    /// The state folder is taken and loaded, or not wanted.
+    has_begun: bool,
+    /// Sources of the snapshot that have not been found yet.
+    absent: HashMap<PathBuf, SavedSource>,
+    /// Whether this is a first start: no snapshot was there.
+    is_first_start: bool,
     sources: Vec<Source>,
     servers: HashMap<PathBuf, u32>,
     stdin: Option<(Stdin, usize, u32)>,
@@ -94,7 +109,7 @@ pub struct Follower {
 }
 
 impl Follower {
-    /// A follower that has not looked yet. Families that are declared are published at once if `declare`.
+    /// A follower that has not looked yet. Families of a given `metrics.yaml` are published at once.
     ///
     /// # Errors
     ///
@@ -102,12 +117,11 @@ impl Follower {
     pub fn new(
         settings: Settings,
         rules: Arc<Rules>,
-        declare: bool,
         board: Arc<Board>,
         waker: &Waker,
     ) -> std::io::Result<Self> {
-        let mut state = State::new(rules);
-        if declare {
+        let mut state = State::new(rules.clone());
+        if rules.has_metrics_config {
             state.declare();
         }
         let stdin = match settings.paths.iter().find(|watched| watched.path == Path::new("-")) {
@@ -118,9 +132,14 @@ impl Follower {
             }
             None => None,
         };
+        let store = Store::new(settings.state_dir.clone());
         let mut follower = Self {
             settings,
             state,
+            store,
+            has_begun: false,
+            absent: HashMap::new(),
+            is_first_start: true,
             sources: Vec::new(),
             servers: HashMap::new(),
             stdin,
@@ -134,13 +153,17 @@ impl Follower {
             problems: Vec::new(),
             hints: Vec::new(),
         };
-        follower.commit(now_seconds());
+        follower.publish(now_seconds());
         Ok(follower)
     }
 
     /// Looks at the files and folds what is new, one turn per source.
     pub fn step(&mut self, now: u64) -> Progress {
-        let mut progress = Progress { is_dirty: self.find_sources(), has_more: false };
+        if !self.has_begun && !self.begin(now) {
+            self.post_status(now);
+            return Progress { is_waiting: true, ..Progress::default() };
+        }
+        let mut progress = Progress { is_dirty: self.find_sources(), ..Progress::default() };
         for at in 0..self.sources.len() {
             let turn = self.step_source(at, now);
             progress.is_dirty |= turn.is_dirty;
@@ -154,14 +177,71 @@ impl Follower {
         progress
     }
 
-    /// Publishes what all lines so far add up to.
-    pub fn commit(&mut self, now: u64) {
+    /// Saves what all lines so far add up to, and publishes it only then. Tells whether it is done; if not,
+    /// it is to be tried again.
+    pub fn commit(&mut self, now: u64) -> bool {
         self.state.expire(now);
+        let (state, sources) = (&self.state, &self.sources);
+        let (absent, servers) = (&self.absent, &self.servers);
+        let permit = self.store.commit(|| Snapshot::new(state, sources, absent, servers));
+        if permit != Permit::Wait {
+            self.publish(now);
+        }
+        permit == Permit::Publish
+    }
+
+    fn publish(&mut self, now: u64) {
         self.generation += 1;
         self.audible = self.state.audible(now);
         self.hints = self.state.hints();
         self.complaints.hints(&self.hints);
         self.board.view.put(Published { generation: self.generation, view: self.state.view(Some(now)) });
+    }
+
+    /// Takes the state folder and goes on where its snapshot was. Tells whether it could.
+    fn begin(&mut self, now: u64) -> bool {
+        let Some(found) = self.store.acquire() else { return false };
+        self.has_begun = true;
+        let mut may_publish = true;
+        if let FoundState::Snapshot { value: snapshot, is_maybe_old } = found {
+            may_publish = !is_maybe_old;
+            self.is_first_start = false;
+            self.servers = snapshot.servers();
+            self.absent = snapshot.sources.iter().map(|source| (source.path(), source.clone())).collect();
+            self.state = State::restore(self.state.rules().clone(), snapshot.state);
+            if self.state.rules().has_metrics_config {
+                self.state.declare();
+            }
+            if self.stdin.is_some() {
+                self.rejoin_stdin();
+            }
+        }
+        if !self.store.is_wanted() {
+            tracing::info!("no --state.dir: a restart counts the live files again, after a counter reset");
+            return true;
+        }
+        // Written once before anything is published: a state that cannot be saved again must not be shown,
+        // or it would go back to what it was with the next crash.
+        let (state, sources) = (&self.state, &self.sources);
+        let (absent, servers) = (&self.absent, &self.servers);
+        if self.store.commit(|| Snapshot::new(state, sources, absent, servers)) != Permit::Publish {
+            self.state = self.state.emptied();
+            may_publish = true;
+        }
+        if may_publish {
+            self.publish(now);
+        }
+        true
+    }
+
+    /// Standard input has no positions, but its counts go on.
+    fn rejoin_stdin(&mut self) {
+        let known = (0..).map_while(|at| self.state.source(at)).position(|facts| facts.name == "stdin");
+        let facts = known.unwrap_or_else(|| self.state.add_source("stdin"));
+        let server = self.state.add_server();
+        if let Some(stdin) = &mut self.stdin {
+            (stdin.1, stdin.2) = (facts, server);
+        }
     }
 
     /// The first catch-up is done: from now on commits are in view.
@@ -212,16 +292,28 @@ impl Follower {
                 server
             }
         };
-        let name = self.source_name(&found.live);
+        let saved = self.absent.remove(&found.live);
+        let facts = match &saved {
+            Some(saved) => saved.facts,
+            None => {
+                let name = self.source_name(&found.live);
+                self.state.add_source(&name)
+            }
+        };
+        let name = self.state.source(facts).map_or_else(String::new, |facts| facts.name.clone());
+        let saved_format = saved.as_ref().and_then(|saved| parsers::format_named(saved.format.as_deref()?));
         let setup = Setup {
-            facts: self.state.add_source(&name),
+            facts,
             server,
             name,
             labels: watched.labels.clone(),
             offset_minutes: watched.offset_minutes,
-            format: watched.format,
+            format: watched.format.or(saved_format),
             start: if self.is_ready { Start::Start } else { self.settings.start },
             line_max: self.settings.line_max,
+            // A source that appeared while we were down is new, its archives too.
+            has_history: saved.is_none() && self.is_first_start && !self.is_ready,
+            streams: saved.map_or_else(Vec::new, |saved| saved.streams),
         };
         let source = Source::new(found, setup);
         tracing::info!(source = %source.name, file = %source.live_path.display(), "following");
@@ -254,7 +346,9 @@ impl Follower {
         let part = |path: Option<&std::ffi::OsStr>| path.unwrap_or_default().to_string_lossy().into_owned();
         let mut name = part(live.file_name());
         let mut folder = live.parent();
-        while self.sources.iter().any(|source| source.name == name) {
+        let is_taken =
+            |name: &str| (0..).map_while(|at| self.state.source(at)).any(|facts| facts.name == name);
+        while is_taken(&name) {
             let Some(parent) = folder else { break };
             name = format!("{}/{name}", part(parent.file_name()));
             folder = parent.parent();
@@ -264,33 +358,34 @@ impl Follower {
 
     fn step_source(&mut self, at: usize, now: u64) -> Progress {
         let Some(source) = self.sources.get_mut(at) else { return Progress::default() };
-        let changes = source.look();
-        let mut is_dirty = changes != source::Changes::default();
+        let mut changes = source.look(now);
         let (facts, role, server) = (source.facts, source.role, source.server);
-        if let Some(facts) = self.state.source_mut(facts) {
-            facts.rotations += changes.rotations;
-            facts.truncations += changes.truncations;
-            facts.archives += changes.archives;
-        }
         let (labels, name) = (source.labels.clone(), source.name.clone());
         let origin =
             Origin { source: facts, server, now, labels: &labels, offset_minutes: source.offset_minutes };
         let (state, complaints) = (&mut self.state, &mut self.complaints);
         let had_format = source.format;
-        let mut proven = false;
-        let read = source.read(|piece, format| {
+        let (mut proven, mut is_dirty) = (false, false);
+        let read = source.read(&mut changes, |piece, format| {
             is_dirty = true;
             proven |= take(state, complaints, &name, piece, format, role, &origin);
         });
         if proven {
             source.confirm_format();
         }
+        is_dirty |= changes != source::Changes::default();
+        if let Some(facts) = state.source_mut(facts) {
+            facts.rotations += changes.rotations;
+            facts.truncations += changes.truncations;
+            facts.archives += changes.archives;
+            facts.gaps += changes.gaps;
+        }
         let declares = |format: Option<&Format>| format.is_some_and(|format| format.declares);
         if !declares(had_format) && declares(source.format) && proven && role == Role::All {
             self.state.declare();
         }
         complaints.file(&name, source.error.as_deref().or(read.as_ref().err().map(|_| "cannot read")));
-        Progress { is_dirty, has_more: read.unwrap_or(false) }
+        Progress { is_dirty, has_more: read.unwrap_or(false), is_waiting: false }
     }
 
     fn step_stdin(&mut self, now: u64) -> bool {
@@ -327,7 +422,10 @@ impl Follower {
             looked_at: now,
             sources: files.chain(stdin).collect(),
             problems: self.problems.clone(),
-            hints: self.hints.clone(),
+            hints: self.hints.iter().cloned().chain(self.store.complaint().map(str::to_owned)).collect(),
+            is_durable: self.store.is_wanted().then_some(self.store.is_durable),
+            commit_failures: self.store.failures,
+            state_resets: self.store.resets,
         });
     }
 }
@@ -365,12 +463,12 @@ fn take(
             Ok(outcome) => return outcome == Outcome::Parsed,
             Err(rejection) => complaints.line(name, record, &rejection),
         },
-        Piece::TooLong => {
+        Piece::TooLong(_) => {
             if let Some(facts) = state.source_mut(origin.source) {
                 facts.reject(Reason::TooLong);
             }
         }
-        Piece::HalfLine => {}
+        Piece::Passing(_) | Piece::HalfLine(_) => {}
         Piece::End => {
             if let Some(facts) = state.source_mut(origin.source) {
                 facts.count(Outcome::Torn);
@@ -381,7 +479,8 @@ fn take(
 }
 
 fn detect_file(path: &Path) -> Option<&'static Format> {
-    let tail = tail::Tail::open(path, 0).ok()?;
+    let (file, metadata) = tail::open_regular(path).ok()?;
+    let tail = tail::Tail::new(file, &metadata, &stream::Stream::default(), 0).ok()?;
     parsers::detect(&tail.peek().ok()?)
 }
 

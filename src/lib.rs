@@ -50,4 +50,5 @@ mod probe;
 pub mod publish;
 mod replay;
 pub mod run;
+pub mod snapshot;
 pub mod state;

@@ -62,6 +62,12 @@ pub struct Status {
     pub problems: Vec<PathProblem>,
     /// Hints for people, each a whole sentence.
     pub hints: Vec<String>,
+    /// Whether what is published survives a crash; none without a state folder.
+    pub is_durable: Option<bool>,
+    /// Commits that could not be saved.
+    pub commit_failures: u64,
+    /// Times that the saved state was damaged and counters started at 0.
+    pub state_resets: u64,
 }
 
 /// One source.

@@ -185,13 +185,13 @@ impl Replay {
     fn take(&mut self, piece: Piece<'_>, name: &str, line: u64, format: &Format, origin: &Origin<'_>) -> u64 {
         let (record, rejection) = match piece {
             Piece::Record(record) => (record, self.state.fold(record, format, Role::All, origin).err()),
-            Piece::TooLong => {
+            Piece::TooLong(_) => {
                 if let Some(facts) = self.state.source_mut(origin.source) {
                     facts.reject(Reason::TooLong);
                 }
                 (&[][..], Some(Rejection { reason: Reason::TooLong, error: None }))
             }
-            Piece::HalfLine | Piece::End => return 0,
+            Piece::Passing(_) | Piece::HalfLine(_) | Piece::End => return 0,
         };
         if let Some(rejection) = rejection {
             let what = rejection

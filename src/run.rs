@@ -73,8 +73,8 @@ fn serve(
         let follower = {
             let (board, waker, stop, rules) =
                 (board.clone(), waker.clone(), stop.clone(), config.rules.clone());
-            let (declare, seconds) = (config.rules.has_metrics_config, instruments.commit_seconds.clone());
-            let follower = Follower::new(settings, rules, declare, board, &waker)?;
+            let seconds = instruments.commit_seconds.clone();
+            let follower = Follower::new(settings, rules, board, &waker)?;
             thread::Builder::new().name("follow".to_owned()).spawn(move || {
                 follow::run(follower, &waker, &stop, |duration| seconds.observe(duration.as_secs_f64()));
             })?

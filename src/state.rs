@@ -15,6 +15,7 @@ mod labels;
 mod names;
 mod naming;
 mod rules;
+mod saved;
 mod server;
 mod value;
 mod view;
@@ -24,6 +25,7 @@ pub use fold::{Rejection, Role};
 pub use labels::escape_into;
 pub use naming::{Naming, is_label_name};
 pub use rules::Rules;
+pub use saved::SavedState;
 pub use value::{Histogram, Shown};
 pub use view::{FamilyView, SeriesView, Type, View};
 
@@ -100,6 +102,11 @@ impl State {
                     self.create(declaration.scope, &declaration.name, &declaration.unit, labels);
             }
         }
+    }
+
+    /// The rules that it follows.
+    pub const fn rules(&self) -> &Arc<Rules> {
+        &self.rules
     }
 
     /// Adds a source; the result is its index.

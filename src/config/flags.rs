@@ -129,6 +129,9 @@ pub struct FollowFlags {
     #[arg(long = "poll-interval", env = "INFEROMETER_POLL_INTERVAL", value_name = "TIME", default_value = "250ms",
           value_parser = duration)]
     pub poll_interval: Duration,
+    /// Folder for positions and counts, so that counters go on exactly after a crash; in memory only if not set
+    #[arg(long = "state.dir", env = "INFEROMETER_STATE_DIR", value_name = "DIR")]
+    pub state_dir: Option<PathBuf>,
     /// Longest time between two commits while lines keep coming
     #[arg(long = "state.commit-interval", env = "INFEROMETER_STATE_COMMIT_INTERVAL", value_name = "TIME",
           default_value = "1s", value_parser = duration)]

@@ -93,8 +93,7 @@ fn status_families(status: &Status) -> Vec<FamilyView> {
     );
     for source in &status.sources {
         active.push(&[("source", &source.name)], f64::from(u8::from(source.is_active)));
-        #[expect(clippy::cast_precision_loss, reason = "a lag beyond 2^53 bytes may be rounded")]
-        lag.push(&[("source", &source.name)], source.lag_bytes as f64);
+        lag.push(&[("source", &source.name)], exact(source.lag_bytes));
     }
     let mut catching_up = FamilyView::new(
         "inferometer_catching_up",
@@ -111,7 +110,32 @@ fn status_families(status: &Status) -> Vec<FamilyView> {
         ["absent", "empty", "unreadable", "outside", "refused"].into_iter().map(|word| (word, 0)).collect();
     status.problems.iter().for_each(|problem| *counts.entry(problem.problem).or_default() += 1);
     counts.iter().for_each(|(word, count)| problems.push(&[("problem", word)], f64::from(*count)));
-    vec![active, lag, catching_up, problems]
+    let mut failures = FamilyView::new(
+        "inferometer_commit_failures_total",
+        "Commits that could not be saved to the state folder.",
+        Type::Counter,
+    );
+    failures.push(&[], exact(status.commit_failures));
+    let mut resets = FamilyView::new(
+        "inferometer_state_resets_total",
+        "Times that the saved state was damaged, so that counters started at 0.",
+        Type::Counter,
+    );
+    resets.push(&[], exact(status.state_resets));
+    let mut durable = FamilyView::new(
+        "inferometer_durable",
+        "Whether what is shown survives a crash: 0 while commits fail; absent without --state.dir.",
+        Type::Gauge,
+    );
+    if let Some(is_durable) = status.is_durable {
+        durable.push(&[], f64::from(u8::from(is_durable)));
+    }
+    vec![active, lag, catching_up, problems, failures, resets, durable]
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a count beyond 2^53 may be rounded")]
+fn exact(count: u64) -> f64 {
+    count as f64
 }
 
 /// The values of `name[]` in a query string; none if it does not occur.

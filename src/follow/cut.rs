@@ -8,10 +8,12 @@ use parsers::framing::{self, Frame};
 pub(crate) enum Piece<'a> {
     /// A whole record, its line end included.
     Record(&'a [u8]),
-    /// A line that is longer than the limit; it is passed over and not kept.
-    TooLong,
+    /// A part of a line that is longer than the limit; its newline is still to come.
+    Passing(&'a [u8]),
+    /// The end of a line that is longer than the limit, its newline included.
+    TooLong(&'a [u8]),
     /// The end of a line whose front was not read.
-    HalfLine,
+    HalfLine(&'a [u8]),
     /// Nothing more until more bytes come.
     End,
 }
@@ -99,9 +101,9 @@ impl Cutter {
         };
         let from = self.consume(length);
         if length > self.line_max + 1 {
-            return Piece::TooLong;
+            return Piece::TooLong(self.bytes(from, length));
         }
-        Piece::Record(self.buffer.get(from..from + length).unwrap_or_default())
+        Piece::Record(self.bytes(from, length))
     }
 
     /// Cuts the next line off, once nothing more can come that would make a block whole.
@@ -125,18 +127,24 @@ impl Cutter {
     fn skip(&mut self, skip: Skip) -> Piece<'_> {
         match framing::line(self.rest()) {
             Frame::Record(length) => {
-                self.consume(length);
+                let from = self.consume(length);
                 self.skipping = None;
                 match skip {
-                    Skip::TooLong => Piece::TooLong,
-                    Skip::HalfLine => Piece::HalfLine,
+                    Skip::TooLong => Piece::TooLong(self.bytes(from, length)),
+                    Skip::HalfLine => Piece::HalfLine(self.bytes(from, length)),
                 }
             }
+            Frame::Incomplete if self.pending() == 0 => Piece::End,
             Frame::Incomplete => {
-                self.consume(self.pending());
-                Piece::End
+                let length = self.pending();
+                let from = self.consume(length);
+                Piece::Passing(self.bytes(from, length))
             }
         }
+    }
+
+    fn bytes(&self, from: usize, length: usize) -> &[u8] {
+        self.buffer.get(from..from + length).unwrap_or_default()
     }
 
     fn consume(&mut self, length: usize) -> usize {
@@ -162,8 +170,9 @@ mod tests {
             loop {
                 match cutter.next(&parsers::FORMATS[0]) {
                     Piece::Record(record) => pieces.push(String::from_utf8_lossy(record).into_owned()),
-                    Piece::TooLong => pieces.push("too long".to_owned()),
-                    Piece::HalfLine => pieces.push("half line".to_owned()),
+                    Piece::TooLong(_) => pieces.push("too long".to_owned()),
+                    Piece::HalfLine(_) => pieces.push("half line".to_owned()),
+                    Piece::Passing(_) => {}
                     Piece::End => break,
                 }
             }

@@ -13,23 +13,31 @@ pub fn run(mut follower: Follower, waker: &Waker, stop: &AtomicBool, committed: 
     loop {
         let is_last = stop.load(Ordering::Acquire);
         let progress = follower.step(now_seconds());
+        if progress.is_waiting {
+            if is_last {
+                return;
+            }
+            waker.wait(follower.settings.poll_interval);
+            continue;
+        }
         let now = Instant::now();
         if progress.is_dirty {
             pending_since.get_or_insert(now);
         }
         let is_caught_up = !progress.has_more;
-        if is_last && is_caught_up {
-            follower.commit(now_seconds());
-            return;
-        }
         // Until the first catch-up is done nothing is published: counters that climb in view of
         // Prometheus would look like a rate.
         let may_commit = follower.is_ready || is_caught_up;
-        if let Some(since) = pending_since.filter(|_| may_commit && rhythm.due_in(now).is_zero()) {
-            follower.commit(now_seconds());
+        let is_due = rhythm.due_in(now).is_zero() || (is_last && is_caught_up);
+        if let Some(since) = pending_since.filter(|_| may_commit && is_due) {
+            let is_done = follower.commit(now_seconds());
             committed(now.elapsed());
             rhythm.committed(since, now);
-            pending_since = None;
+            // What could not be saved stays pending, also when it is shown.
+            pending_since = (!is_done).then_some(since);
+        }
+        if is_last && is_caught_up {
+            return;
         }
         if is_caught_up && !follower.is_ready {
             follower.become_ready(now_seconds());

@@ -1,24 +1,36 @@
-//! One source: its live file, the files it was before, and its archives.
+//! One source: a folder and a stem, and the streams of bytes that its files hold.
+//!
+//! Files are recognised by content ([`Stream`]), never by name or inode: rename, compression, copying and
+//! reused inode numbers need no cases of their own. Each look lists the source's files. One that is new or
+//! has changed is compared with the known streams: it continues a closed one, it is a copy of an open one,
+//! it is a copy in progress, or it is new and read from its front.
 
 use super::cut::Piece;
-use super::discover::{Found, belongs, is_gzip};
-use super::tail::{FileId, Tail};
+use super::discover::{Found, belongs};
+use super::stream::{Comparison, Likeness, Stream, compare};
+use super::tail::{FileId, Filled, Stamp, Tail, content, open_regular};
 use crate::state::Role;
 use parsers::{FORMATS, Format};
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
+use std::fs::{self, Metadata};
+use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant, SystemTime};
-use std::{fs, io};
+use std::time::{Duration, Instant};
 
 /// How long a file that lost its name is held after its last growth: its writer may still have it open
-/// (logrotate's and kubelet's writers do for seconds).
+/// (logrotate's and kubelet's writers do for seconds). Closing it early is safe, it is found again.
 const HELD: Duration = Duration::from_secs(10);
 
-/// How many files that lost their names are held at the most.
+/// How many files are held open besides the live one.
 const HELD_MAX: usize = 64;
 
 /// Bytes taken from a source before the next one has its turn.
-const TURN: u64 = 4 * 1024 * 1024;
+const TURN: usize = 4 * 1024 * 1024;
+
+/// How many streams are remembered, and for how many seconds after their files are gone.
+const REMEMBERED: usize = 4096;
+const REMEMBERED_FOR: u64 = 7 * 86_400;
 
 /// Where reading begins in a file that is there at the first look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -30,22 +42,63 @@ pub enum Start {
     End,
 }
 
-/// What a look at a source's files found.
+/// What a look or a read found out about a source's files.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Changes {
     pub(crate) rotations: u64,
     pub(crate) truncations: u64,
     pub(crate) archives: u64,
+    pub(crate) gaps: u64,
 }
 
-/// A file without its name, read to its end.
+/// An open file and the stream that it holds.
 #[derive(Debug)]
-struct Retired {
+struct Open {
     tail: Tail,
+    stream: u64,
     grew: Instant,
+    is_live: bool,
 }
 
-/// One source: a folder and a stem.
+/// What is known about a file that is not open.
+#[derive(Clone, Copy, Debug)]
+struct Seen {
+    stamp: Stamp,
+    verdict: Verdict,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verdict {
+    /// Nothing in it is unread: it holds this stream.
+    Consumed(u64),
+    /// It repeats a stream that is open elsewhere; it may continue it once that one ends.
+    Copy(u64),
+    /// It is still being written: not yet known.
+    Unfinished,
+    /// It cannot be read; tried again when it changes.
+    Unreadable,
+}
+
+/// What a file is to a stream that it begins with.
+enum Place {
+    /// It goes on where the stream stands.
+    Read,
+    /// There is nothing to read in it.
+    Nothing(Verdict),
+    /// The stream's bytes are in another file; this one only begins alike.
+    Elsewhere,
+}
+
+/// A file of the source.
+#[derive(Debug)]
+struct Candidate {
+    path: PathBuf,
+    id: FileId,
+    metadata: Metadata,
+    is_live: bool,
+}
+
+/// One source.
 #[derive(Debug)]
 pub(crate) struct Source {
     pub(crate) live_path: PathBuf,
@@ -60,15 +113,18 @@ pub(crate) struct Source {
     pub(crate) offset_minutes: i16,
     pub(crate) format: Option<&'static Format>,
     is_format_sure: bool,
-    live: Option<Tail>,
-    /// Oldest first.
-    retired: Vec<Retired>,
-    /// Archives whose bytes are history or were consumed under another name.
-    known: HashSet<FileId>,
+    streams: BTreeMap<u64, Stream>,
+    next_stream: u64,
+    /// Oldest first, the live one last.
+    open: Vec<Open>,
+    seen: HashMap<FileId, Seen>,
     start: Start,
+    /// Whether archives at the first look are history: not after a restore, and not for a source that
+    /// appears later.
+    has_history: bool,
     looked: bool,
     line_max: usize,
-    /// What opening the live file last failed with, told once.
+    /// What opening a file last failed with.
     pub(crate) error: Option<String>,
 }
 
@@ -83,12 +139,17 @@ pub(crate) struct Setup {
     pub(crate) format: Option<&'static Format>,
     pub(crate) start: Start,
     pub(crate) line_max: usize,
+    /// Streams of a snapshot.
+    pub(crate) streams: Vec<Stream>,
+    /// Whether archives that are there already are history.
+    pub(crate) has_history: bool,
 }
 
 impl Source {
     pub(crate) fn new(found: &Found, setup: Setup) -> Self {
         let by_name = found.format.and_then(parsers::format_named);
         let format = setup.format.or(by_name);
+        let streams: BTreeMap<u64, Stream> = (0..).zip(setup.streams).collect();
         Self {
             live_path: found.live.clone(),
             role: found.role,
@@ -100,10 +161,12 @@ impl Source {
             offset_minutes: setup.offset_minutes,
             format,
             is_format_sure: format.is_some(),
-            live: None,
-            retired: Vec::new(),
-            known: HashSet::new(),
+            next_stream: streams.len() as u64,
+            streams,
+            open: Vec::new(),
+            seen: HashMap::new(),
             start: setup.start,
+            has_history: setup.has_history,
             looked: false,
             line_max: setup.line_max,
             error: None,
@@ -111,63 +174,91 @@ impl Source {
     }
 
     /// Whether the live file is open.
-    pub(crate) const fn is_active(&self) -> bool {
-        self.live.is_some()
+    pub(crate) fn is_active(&self) -> bool {
+        self.open.iter().any(|open| open.is_live)
     }
 
-    /// Bytes on disk that have not been consumed.
+    /// Bytes on disk that have not been consumed, as far as open files tell.
     pub(crate) fn lag(&self) -> u64 {
-        let tails = self.retired.iter().map(|retired| &retired.tail).chain(&self.live);
-        tails.filter_map(|tail| tail.lag().ok()).sum()
+        self.open.iter().map(|open| open.tail.lag()).sum()
     }
 
-    /// Compares the names on disk with the open files: what was renamed, truncated, made anew.
-    pub(crate) fn look(&mut self) -> Changes {
+    /// The streams as a snapshot keeps them.
+    pub(crate) fn streams(&self) -> impl Iterator<Item = Stream> {
+        let is_live = |id: u64| self.open.iter().any(|open| open.stream == id && open.is_live);
+        let known = self.streams.iter().filter(|(_, stream)| stream.is_known());
+        known.map(move |(id, stream)| stream.saved(is_live(*id)))
+    }
+
+    /// Compares the files on disk with what is known.
+    pub(crate) fn look(&mut self, now: u64) -> Changes {
         let mut changes = Changes::default();
         let first = !std::mem::replace(&mut self.looked, true);
+        let candidates = self.candidates();
         if first {
-            self.note_history();
-        }
-        let now = self.on_disk();
-        let is_same = self.live.as_ref().zip(now.as_ref()).is_some_and(|(tail, (_, id))| tail.id() == *id);
-        if !is_same {
-            // A successor on disk, or nothing: the open file has lost its name. It is kept as the live one
-            // until there is a successor, since a writer may still write to it.
-            if let Some((path, id)) = now {
-                changes.archives += self.retire(id);
-                changes.rotations += u64::from(!self.retired.is_empty() && !first);
-                self.open(&path, first);
+            self.trust_stamps(&candidates);
+            if self.has_history {
+                self.note_history(&candidates);
             }
-        } else if self.live.as_mut().is_some_and(|tail| matches!(tail.is_intact(), Ok(false))) {
-            changes.truncations += 1;
-            // What appeared beside a file that is emptied in place is a copy of it.
-            let copies = self.siblings().into_iter().map(|(.., id)| id);
-            self.known.extend(copies);
-            let path = self.live_path.clone();
-            self.live = None;
-            self.open(&path, false);
+        }
+        let unknown: Vec<&Candidate> =
+            candidates.iter().filter(|candidate| self.is_unknown(candidate)).collect();
+        // The live file is judged first: where two files hold one stream, it is the one that grows.
+        let (live, archives): (Vec<&Candidate>, Vec<&Candidate>) =
+            unknown.into_iter().partition(|candidate| candidate.is_live);
+        let had_live = self.is_active();
+        for candidate in live.into_iter().chain(archives) {
+            match self.judge(candidate, first) {
+                Ok(Some(open)) => {
+                    changes.archives += u64::from(!open.is_live);
+                    changes.rotations += u64::from(open.is_live && had_live);
+                    self.open.push(open);
+                }
+                Ok(None) => {}
+                Err(error) => {
+                    self.note_seen(candidate, Verdict::Unreadable);
+                    self.error = Some(format!("cannot read {}: {error}", candidate.path.display()));
+                }
+            }
+        }
+        self.name_open_files(&candidates);
+        self.note_presence(&candidates, now);
+        if first {
+            changes.gaps += self.count_gaps();
         }
         changes
     }
 
-    /// Reads one turn's bytes, oldest file first, and hands the pieces out; tells whether more is there.
-    pub(crate) fn read(&mut self, mut take: impl FnMut(Piece<'_>, &'static Format)) -> io::Result<bool> {
+    /// Reads one turn's bytes, oldest file first, and hands the pieces out.
+    pub(crate) fn read(
+        &mut self,
+        changes: &mut Changes,
+        mut take: impl FnMut(Piece<'_>, &'static Format),
+    ) -> io::Result<bool> {
         let Some(format) = self.settle_format() else { return Ok(false) };
-        let mut left = TURN;
         let now = Instant::now();
-        for retired in &mut self.retired {
-            if drain(&mut retired.tail, format, &mut left, &mut take)? {
-                retired.grew = now;
-            }
+        let mut left = TURN;
+        let mut at = 0;
+        let excess = self.open.len().saturating_sub(HELD_MAX);
+        while let Some(open) = self.open.get_mut(at) {
+            let Some(stream) = self.streams.get_mut(&open.stream) else { break };
+            let ended = drain(open, stream, format, &mut left, now, &mut take)?;
             if left == 0 {
                 return Ok(true);
             }
+            let is_final = !open.is_live
+                && (!open.tail.can_grow() || at < excess || now.duration_since(open.grew) >= HELD);
+            if ended {
+                changes.truncations += 1;
+                self.close(at);
+            } else if is_final {
+                finish(open, stream, format, &mut take);
+                self.close(at);
+            } else {
+                at += 1;
+            }
         }
-        self.release(now, format, &mut take);
-        if let Some(tail) = &mut self.live {
-            drain(tail, format, &mut left, &mut take)?;
-        }
-        Ok(left == 0)
+        Ok(false)
     }
 
     /// A parsed line proves the format that was only assumed.
@@ -175,146 +266,322 @@ impl Source {
         self.is_format_sure = true;
     }
 
-    fn on_disk(&self) -> Option<(PathBuf, FileId)> {
-        match fs::metadata(&self.live_path) {
-            Ok(metadata) => Some((self.live_path.clone(), FileId::from(&metadata))),
-            // A writer without a fixed name (log4j2's direct write): its newest file is the live one. A
-            // known file is history, or the live one on its way to an archive's name.
-            Err(_) => {
-                let newest = self.siblings().into_iter().rfind(|(.., id)| !self.known.contains(id));
-                newest.map(|(_, path, id)| (path, id))
-            }
-        }
-    }
-
-    /// The source's plain files other than the live name, oldest first.
-    fn siblings(&self) -> Vec<(SystemTime, PathBuf, FileId)> {
+    /// The source's files, archives oldest first, the live one last. Two names of one file are one.
+    fn candidates(&self) -> Vec<Candidate> {
         let Some(folder) = self.live_path.parent() else { return Vec::new() };
         let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
-        let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
-        let mut siblings: Vec<(SystemTime, PathBuf, FileId)> = entries
-            .flatten()
+        let candidate = |path: PathBuf, is_live: bool| {
+            let metadata = fs::metadata(&path).ok().filter(Metadata::is_file)?;
+            Some(Candidate { path, id: FileId::from(&metadata), metadata, is_live })
+        };
+        let live = candidate(self.live_path.clone(), true);
+        let is_other = |path: &PathBuf| path.file_name() != self.live_path.file_name();
+        let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+        let mut candidates: Vec<Candidate> = entries
             .map(|entry| entry.path())
-            .filter(|path| path.file_name() != self.live_path.file_name())
-            .filter(|path| belongs(path, &self.live_path) && !is_gzip(path))
-            .filter_map(|path| {
-                let metadata = fs::metadata(&path).ok().filter(fs::Metadata::is_file)?;
-                Some((metadata.modified().ok()?, path, FileId::from(&metadata)))
-            })
+            .filter(|path| is_other(path) && belongs(path, &self.live_path) && !is_temporary(path))
+            .filter(|path| !fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_symlink()))
+            .filter_map(|path| candidate(path, false))
+            .filter(|candidate| live.as_ref().is_none_or(|live| live.id != candidate.id))
             .collect();
-        siblings.sort();
-        siblings
-    }
-
-    /// Archives that are there at the first look are history: noted, not read.
-    fn note_history(&mut self) {
-        let live = self.on_disk().map(|(_, id)| id);
-        let history = self.siblings().into_iter().map(|(_, _, id)| id);
-        self.known = history.filter(|id| Some(*id) != live).collect();
-    }
-
-    /// The live file has a successor: it is read to its end under whatever name it has now. Files that
-    /// came and went in between are read from their front. Tells how many those were.
-    fn retire(&mut self, successor: FileId) -> u64 {
-        if let Some(tail) = self.live.take() {
-            self.known.insert(tail.id());
-            self.retired.push(Retired { tail, grew: Instant::now() });
-        }
-        let mut archives = 0;
-        for (_, path, id) in self.siblings() {
-            if id != successor
-                && !self.known.contains(&id)
-                && let Ok(tail) = Tail::open(&path, self.line_max)
-            {
-                self.known.insert(id);
-                self.retired.push(Retired { tail, grew: Instant::now() });
-                archives += 1;
-            }
-        }
-        archives
-    }
-
-    fn open(&mut self, path: &Path, first: bool) {
-        let opened = Tail::open(path, self.line_max).and_then(|mut tail| {
-            if first && self.start == Start::End {
-                tail.skip_to_end()?;
-            }
-            Ok(tail)
+        candidates.sort_by_key(|candidate| {
+            let metadata = &candidate.metadata;
+            (metadata.mtime(), metadata.mtime_nsec(), candidate.path.clone())
         });
-        match opened {
-            Ok(tail) => {
-                // An inode number that comes back belongs to a new file.
-                self.known.remove(&tail.id());
-                self.live = Some(tail);
-                self.error = None;
+        // A writer without a fixed name (log4j2's direct write): its newest file is the live one.
+        if live.is_none()
+            && let Some(newest) = candidates.last_mut()
+            && newest.path.extension().is_some_and(|extension| extension == "log")
+        {
+            newest.is_live = true;
+        }
+        candidates.extend(live);
+        candidates
+    }
+
+    fn is_unknown(&self, candidate: &Candidate) -> bool {
+        if self.open.iter().any(|open| open.tail.id() == candidate.id) {
+            return false;
+        }
+        let Some(seen) = self.seen.get(&candidate.id) else { return true };
+        if seen.stamp != Stamp::from(&candidate.metadata) {
+            return true;
+        }
+        match seen.verdict {
+            Verdict::Consumed(_) | Verdict::Unreadable => candidate.is_live,
+            Verdict::Copy(stream) => !self.open.iter().any(|open| open.stream == stream),
+            Verdict::Unfinished => candidate.is_live,
+        }
+    }
+
+    /// A finished file that has not changed since a snapshot is not read again to know it.
+    fn trust_stamps(&mut self, candidates: &[Candidate]) {
+        for candidate in candidates.iter().filter(|candidate| !candidate.is_live) {
+            let stamp = Some(Stamp::from(&candidate.metadata));
+            let known = self.streams.iter().find(|(_, stream)| stream.stamp == stamp).map(|(id, _)| *id);
+            if let Some(stream) = known {
+                self.note_seen(candidate, Verdict::Consumed(stream));
             }
-            Err(error) => self.error = Some(format!("cannot open {}: {error}", path.display())),
+        }
+    }
+
+    /// Archives that are there at the first start are history: known, and never read.
+    fn note_history(&mut self, candidates: &[Candidate]) {
+        for candidate in candidates.iter().filter(|candidate| !candidate.is_live) {
+            let history = open_regular(&candidate.path).and_then(|(file, _)| Stream::history(content(file)?));
+            let stream = self.add_stream(history.unwrap_or_default());
+            self.note_seen(candidate, Verdict::Consumed(stream));
+        }
+    }
+
+    /// Finds out what a file is, and opens it if there is anything to read in it.
+    fn judge(&mut self, candidate: &Candidate, first: bool) -> io::Result<Option<Open>> {
+        let (file, metadata) = open_regular(&candidate.path)?;
+        if self.open.iter().any(|open| open.tail.id() == FileId::from(&metadata)) {
+            return Ok(None);
+        }
+        // What was known about this very file says nothing about where its stream is now.
+        self.seen.remove(&candidate.id);
+        let is_gzip = super::discover::is_gzip(&candidate.path);
+        let ids: Vec<u64> = self.streams.keys().copied().collect();
+        let compared = compare(content(file.try_clone()?)?, self.streams.values(), is_gzip);
+        let Comparison { likeness, length, has_line } = match compared {
+            // An archive that is still being written; it is looked at again when it has grown.
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                self.note_seen(candidate, Verdict::Unfinished);
+                return Ok(None);
+            }
+            other => other?,
+        };
+        let length = if is_gzip { length } else { metadata.len() };
+        let mut is_copy_in_progress = false;
+        // The longest stream that fits is the one that this file holds, unless that one is elsewhere.
+        let mut like: Vec<(u64, Likeness)> = ids.into_iter().zip(likeness).collect();
+        like.sort_by_key(|(id, _)| std::cmp::Reverse(self.streams.get(id).map(|stream| stream.offset)));
+        for (id, likeness) in like {
+            match likeness {
+                Likeness::Other => {}
+                Likeness::Shorter => is_copy_in_progress |= !candidate.is_live || !self.is_present(id),
+                Likeness::Same => match self.place(id, candidate, &file, length)? {
+                    Place::Read => return self.open_stream(file, &metadata, id, candidate, false).map(Some),
+                    Place::Nothing(verdict) => {
+                        self.note_seen(candidate, verdict);
+                        return Ok(None);
+                    }
+                    Place::Elsewhere => {}
+                },
+            }
+        }
+        let is_unfinished = if candidate.is_live {
+            is_copy_in_progress && !is_stale(candidate)
+        } else {
+            is_copy_in_progress || !has_line
+        };
+        if is_unfinished {
+            self.note_seen(candidate, Verdict::Unfinished);
+            return Ok(None);
+        }
+        let stream = self.add_stream(Stream::default());
+        let to_end = first && self.has_history && self.start == Start::End;
+        self.open_stream(file, &metadata, stream, candidate, to_end).map(Some)
+    }
+
+    /// What a file is to a stream that it begins with. Two files may begin alike: then one of them goes on
+    /// where the stream stands, and the other is a stream of its own. Which one is which does not matter,
+    /// since the bytes that they share mean the same.
+    fn place(&self, id: u64, candidate: &Candidate, file: &fs::File, length: u64) -> io::Result<Place> {
+        let Some(stream) = self.streams.get(&id) else { return Ok(Place::Elsewhere) };
+        if stream.is_history {
+            let other = Place::Nothing(Verdict::Consumed(id));
+            return Ok(if candidate.is_live { Place::Elsewhere } else { other });
+        }
+        if let Some(open) = self.open.iter().find(|open| open.stream == id) {
+            let is_copy = open.tail.agrees(content(file.try_clone()?)?, stream.offset)?;
+            return Ok(if is_copy { Place::Nothing(Verdict::Copy(id)) } else { Place::Elsewhere });
+        }
+        if length > stream.offset {
+            let is_its_file = stream.file == Some(candidate.id);
+            return Ok(if is_its_file || !self.is_present(id) { Place::Read } else { Place::Elsewhere });
+        }
+        // The live file is held open even with nothing to read: it will grow.
+        Ok(if candidate.is_live { Place::Read } else { Place::Nothing(Verdict::Consumed(id)) })
+    }
+
+    fn open_stream(
+        &mut self,
+        file: fs::File,
+        metadata: &Metadata,
+        stream: u64,
+        candidate: &Candidate,
+        to_end: bool,
+    ) -> io::Result<Open> {
+        let Some(known) = self.streams.get_mut(&stream) else {
+            return Err(io::Error::other("no such stream"));
+        };
+        let mut tail = Tail::new(file, metadata, known, self.line_max)?;
+        if to_end {
+            tail.skip_to_end(known, self.line_max)?;
+        }
+        known.file = Some(candidate.id);
+        self.error = None;
+        Ok(Open { tail, stream, grew: Instant::now(), is_live: candidate.is_live })
+    }
+
+    fn add_stream(&mut self, stream: Stream) -> u64 {
+        let id = self.next_stream;
+        self.next_stream += 1;
+        self.streams.insert(id, stream);
+        id
+    }
+
+    /// Says which open file has the live name now, and puts it last.
+    fn name_open_files(&mut self, candidates: &[Candidate]) {
+        // Without a file of that name the last live one stays it: its writer may not have finished.
+        let live = candidates.iter().find(|candidate| candidate.is_live).map(|candidate| candidate.id);
+        let now = Instant::now();
+        for open in &mut self.open {
+            let is_live = live.map_or(open.is_live, |live| open.tail.id() == live);
+            if open.is_live && !is_live {
+                open.grew = now;
+            }
+            open.is_live = is_live;
+        }
+        self.open.sort_by_key(|open| open.is_live);
+    }
+
+    fn note_seen(&mut self, candidate: &Candidate, verdict: Verdict) {
+        let stamp = Stamp::from(&candidate.metadata);
+        if let Verdict::Consumed(stream) = verdict
+            && let Some(stream) = self.streams.get_mut(&stream)
+        {
+            stream.stamp = Some(stamp);
+        }
+        self.seen.insert(candidate.id, Seen { stamp, verdict });
+    }
+
+    /// Whether a file on disk holds the stream.
+    fn is_present(&self, stream: u64) -> bool {
+        let holds =
+            |seen: &Seen| matches!(seen.verdict, Verdict::Consumed(of) | Verdict::Copy(of) if of == stream);
+        self.open.iter().any(|open| open.stream == stream) || self.seen.values().any(holds)
+    }
+
+    /// Forgets files that are gone, and streams whose files have been gone for long.
+    fn note_presence(&mut self, candidates: &[Candidate], now: u64) {
+        self.seen.retain(|id, _| candidates.iter().any(|candidate| candidate.id == *id));
+        let ids: Vec<u64> = self.streams.keys().copied().collect();
+        for id in ids {
+            let is_present = self.is_present(id);
+            let Some(stream) = self.streams.get_mut(&id) else { continue };
+            if is_present || stream.last_seen == 0 {
+                stream.last_seen = now;
+            } else if stream.last_seen + REMEMBERED_FOR < now {
+                self.streams.remove(&id);
+            }
+        }
+        while self.streams.len() > REMEMBERED {
+            let gone = self.streams.iter().filter(|(id, _)| !self.is_present(**id));
+            let Some(oldest) = gone.min_by_key(|(id, stream)| (stream.last_seen, **id)).map(|(id, _)| *id)
+            else {
+                break;
+            };
+            self.streams.remove(&oldest);
+        }
+    }
+
+    /// Files that were live when the snapshot was written and are not on disk any more: what was written to
+    /// them after it is lost.
+    fn count_gaps(&mut self) -> u64 {
+        let live: Vec<u64> =
+            self.streams.iter().filter(|(_, stream)| stream.was_live).map(|(id, _)| *id).collect();
+        live.into_iter().filter(|id| !self.is_present(*id)).count() as u64
+    }
+
+    /// Closes a file; it is found again by its content should it come back or grow.
+    fn close(&mut self, at: usize) {
+        let open = self.open.remove(at);
+        if self.streams.get(&open.stream).is_some_and(|stream| !stream.is_known()) {
+            self.streams.remove(&open.stream);
         }
     }
 
     /// The format: told by the name, by the configuration, or by the first line that only one format has.
     /// A file that the user named is read in any case, so that its lines are at least counted.
     fn settle_format(&mut self) -> Option<&'static Format> {
-        if !self.is_format_sure
-            && let Some(head) = self.live.as_ref().and_then(|tail| tail.peek().ok())
-        {
-            if let Some(format) = parsers::detect(&head) {
-                self.format = Some(format);
-                self.is_format_sure = true;
-            } else if self.is_named && head.contains(&b'\n') {
+        if !self.is_format_sure {
+            let heads = self.open.iter().rev().filter_map(|open| open.tail.peek().ok());
+            let mut any_line = false;
+            for head in heads {
+                any_line |= head.contains(&b'\n');
+                if let Some(format) = parsers::detect(&head) {
+                    self.format = Some(format);
+                    self.is_format_sure = true;
+                    break;
+                }
+            }
+            if self.format.is_none() && self.is_named && any_line {
                 self.format = FORMATS.first();
             }
         }
         self.format
     }
-
-    /// Closes files that lost their name and are quiet.
-    fn release(
-        &mut self,
-        now: Instant,
-        format: &'static Format,
-        take: &mut impl FnMut(Piece<'_>, &'static Format),
-    ) {
-        let excess = self.retired.len().saturating_sub(HELD_MAX);
-        let mut at = 0;
-        self.retired.retain_mut(|retired| {
-            at += 1;
-            let is_final = at <= excess || now.duration_since(retired.grew) >= HELD;
-            if is_final {
-                finish(&mut retired.tail, format, take);
-            }
-            !is_final
-        });
-    }
 }
 
-/// Reads a file to its end or to the end of the turn; tells whether there was anything.
+/// Reads an open file to its end or to the end of the turn; tells whether its stream has ended.
 fn drain(
-    tail: &mut Tail,
+    open: &mut Open,
+    stream: &mut Stream,
     format: &'static Format,
-    left: &mut u64,
+    left: &mut usize,
+    now: Instant,
     take: &mut impl FnMut(Piece<'_>, &'static Format),
 ) -> io::Result<bool> {
-    let mut any = false;
-    while *left > 0 && tail.fill()? {
-        any = true;
-        *left = left.saturating_sub(256 * 1024);
+    while *left > 0 {
+        match open.tail.fill()? {
+            Filled::Nothing => return Ok(false),
+            Filled::Truncated => return Ok(true),
+            Filled::More => open.grew = now,
+        }
+        *left = left.saturating_sub(super::tail::CHUNK);
         loop {
-            match tail.next(format) {
+            let piece = open.tail.next(format);
+            match piece {
                 Piece::End => break,
-                piece => take(piece, format),
+                Piece::Passing(part) => stream.pass_over(part),
+                Piece::Record(record) | Piece::TooLong(record) | Piece::HalfLine(record) => {
+                    stream.consume(record);
+                    take(piece, format);
+                }
             }
         }
     }
-    Ok(any)
+    Ok(false)
 }
 
-/// Takes what is left of a file that will not grow any more.
-fn finish(tail: &mut Tail, format: &'static Format, take: &mut impl FnMut(Piece<'_>, &'static Format)) {
-    while let Some(line) = tail.next_line() {
+/// Takes what is left of a file that is final: replaced, and quiet.
+fn finish(
+    open: &mut Open,
+    stream: &mut Stream,
+    format: &'static Format,
+    take: &mut impl FnMut(Piece<'_>, &'static Format),
+) {
+    while let Some(line) = open.tail.next_line() {
+        stream.consume(line);
         take(Piece::Record(line), format);
     }
-    if tail.take_torn() {
+    if open.tail.take_torn() {
         take(Piece::End, format);
     }
+}
+
+/// Whether a live file that looks like a copy in progress has not changed for a while: then it is no copy,
+/// only a short file that begins like another one.
+fn is_stale(candidate: &Candidate) -> bool {
+    let age = candidate.metadata.modified().ok().and_then(|modified| modified.elapsed().ok());
+    age.is_some_and(|age| age >= HELD)
+}
+
+/// A file on its way to a final name; kubelet compresses to `….tmp`.
+fn is_temporary(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "tmp")
 }

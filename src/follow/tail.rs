@@ -1,61 +1,212 @@
-//! One open log file and how far it has been consumed.
+//! One open log file: reads chunks, and notices when the file is no longer what was read from it.
 
 use super::cut::{Cutter, Piece};
+use super::stream::Stream;
+use flate2::bufread::GzDecoder;
 use parsers::Format;
-use std::fs::File;
-use std::io;
+use serde::{Deserialize, Serialize};
+use std::fs::{File, Metadata};
+use std::io::{self, BufRead, BufReader, Read};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 
 /// Bytes per read; larger ones gain nothing (measured from 16 KiB to 4 MiB).
-const CHUNK: u64 = 256 * 1024;
+pub(crate) const CHUNK: usize = 256 * 1024;
 
-/// How much of a file's front is compared before new bytes are taken from it.
-const HEAD: usize = 1024;
+/// How many of the newest bytes are compared before and after each read.
+const RECENT: usize = 256;
 
 /// How much of a file's front is looked at to find its format.
 const PEEK: usize = 64 * 1024;
 
-/// Which file it is, as far as the file system tells.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// How a gzip member begins (RFC 1952 §2.3.1).
+const MAGIC: [u8; 2] = [0x1f, 0x8b];
+
+/// The most that a compressed archive may unpack to; beyond it is a bomb.
+pub(crate) const UNPACKED_MAX: u64 = 4 * 1024 * 1024 * 1024;
+
+/// Which file it is, as far as the file system tells. Never enough to know it again: numbers come back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub(crate) struct FileId {
     device: u64,
     inode: u64,
 }
 
-impl From<&std::fs::Metadata> for FileId {
-    fn from(metadata: &std::fs::Metadata) -> Self {
+impl From<&Metadata> for FileId {
+    fn from(metadata: &Metadata) -> Self {
         Self { device: metadata.dev(), inode: metadata.ino() }
     }
 }
 
-/// An open file and how far it has been consumed.
-#[derive(Debug)]
+/// A file as it was at one moment: the same stamp means that it has not changed since.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Stamp {
+    id: FileId,
+    size: u64,
+    modified: (i64, i64),
+}
+
+impl From<&Metadata> for Stamp {
+    fn from(metadata: &Metadata) -> Self {
+        let modified = (metadata.mtime(), metadata.mtime_nsec());
+        Self { id: metadata.into(), size: metadata.len(), modified }
+    }
+}
+
+/// What a read found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Filled {
+    /// More bytes.
+    More,
+    /// Nothing new.
+    Nothing,
+    /// The file was cut or overwritten in place: what was read is not in it any more.
+    Truncated,
+}
+
+enum Input {
+    Plain(File),
+    /// A finished archive; it does not change any more.
+    Gzip(Box<dyn Read + Send>),
+}
+
+/// An open file and where it has been read to.
 pub(crate) struct Tail {
-    file: File,
+    input: Input,
     id: FileId,
     /// Where the next read begins.
     position: u64,
+    /// The newest bytes before the position.
+    recent: Vec<u8>,
     cutter: Cutter,
-    /// The file's first bytes as they were read, to notice that it was overwritten in place.
-    head: Vec<u8>,
-    line_max: usize,
+}
+
+/// Opens a regular file.
+///
+/// # Errors
+///
+/// When it cannot be opened, or is a FIFO, device or folder: only a regular file has offsets. That is checked
+/// before the opening, since opening a FIFO would wait for its writer, and again after it.
+pub(crate) fn open_regular(path: &Path) -> io::Result<(File, Metadata)> {
+    let not_regular = || io::Error::new(io::ErrorKind::InvalidInput, "not a regular file");
+    if !std::fs::metadata(path)?.is_file() {
+        return Err(not_regular());
+    }
+    let file = File::open(path)?;
+    let metadata = file.metadata()?;
+    if metadata.is_file() { Ok((file, metadata)) } else { Err(not_regular()) }
+}
+
+/// The content of a file, unpacked where it is compressed. Bytes after the last whole member of an archive
+/// are its end, as `gzip -d` takes them.
+pub(crate) fn content(file: File) -> io::Result<Box<dyn Read + Send>> {
+    let mut magic = [0; 2];
+    let is_gzip = file.read_at(&mut magic, 0)? == 2 && magic == MAGIC;
+    let file = BufReader::with_capacity(64 * 1024, file);
+    Ok(if is_gzip { Box::new(Unpacked::new(file)) } else { Box::new(file) })
+}
+
+/// The members of a gzip file, one after the other.
+struct Unpacked {
+    /// The member that is being read; none at the end.
+    member: Option<GzDecoder<BufReader<File>>>,
+    length: u64,
+}
+
+impl Unpacked {
+    fn new(file: BufReader<File>) -> Self {
+        Self { member: Some(GzDecoder::new(file)), length: 0 }
+    }
+
+    /// Goes on to the next member, if what follows begins like one.
+    fn advance(&mut self) -> io::Result<()> {
+        let Some(member) = self.member.take() else { return Ok(()) };
+        let mut rest = member.into_inner();
+        let next = rest.fill_buf()?;
+        let front = next.get(..2).unwrap_or(next);
+        if !front.is_empty() && MAGIC.starts_with(front) {
+            self.member = Some(GzDecoder::new(rest));
+        }
+        Ok(())
+    }
+}
+
+impl Read for Unpacked {
+    fn read(&mut self, space: &mut [u8]) -> io::Result<usize> {
+        while let Some(member) = &mut self.member {
+            let read = member.read(space)?;
+            self.length += read as u64;
+            if self.length > UNPACKED_MAX {
+                return Err(io::Error::new(io::ErrorKind::InvalidData, "unpacks to more than 4 GiB"));
+            }
+            if read > 0 || space.is_empty() {
+                return Ok(read);
+            }
+            self.advance()?;
+        }
+        Ok(0)
+    }
 }
 
 impl Tail {
-    /// Opens a regular file at its front.
+    /// Reads `file` on from where the stream stands.
     ///
     /// # Errors
     ///
-    /// When it cannot be opened, or is a FIFO, device or folder: only a regular file has offsets. That is
-    /// checked before the opening, since opening a FIFO would wait for its writer.
-    pub(crate) fn open(path: &Path, line_max: usize) -> io::Result<Self> {
-        if !std::fs::metadata(path)?.is_file() {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
+    /// Those of reading.
+    pub(crate) fn new(file: File, metadata: &Metadata, stream: &Stream, line_max: usize) -> io::Result<Self> {
+        let id = FileId::from(metadata);
+        let mut magic = [0; 2];
+        let is_gzip = file.read_at(&mut magic, 0)? == 2 && magic == MAGIC;
+        let position = stream.offset;
+        let mut recent = Vec::new();
+        let input = if is_gzip {
+            let mut content = content(file)?;
+            io::copy(&mut content.by_ref().take(position), &mut io::sink())?;
+            Input::Gzip(content)
+        } else {
+            recent = bytes_before(&file, position)?;
+            Input::Plain(file)
+        };
+        Ok(Self { input, id, position, recent, cutter: Cutter::new(line_max) })
+    }
+
+    /// Goes on at the first line that begins at the file's present end or later; the stream takes all before.
+    ///
+    /// # Errors
+    ///
+    /// Those of reading.
+    pub(crate) fn skip_to_end(&mut self, stream: &mut Stream, line_max: usize) -> io::Result<()> {
+        let Input::Plain(file) = &self.input else { return Ok(()) };
+        let size = file.metadata()?.len();
+        let mut chunk = vec![0; CHUNK];
+        let mut position = 0;
+        let mut cutter = Cutter::new(usize::MAX - 1);
+        while position < size {
+            let wanted = chunk.len().min(usize::try_from(size - position).unwrap_or(usize::MAX));
+            let read = file.read_at(chunk.get_mut(..wanted).unwrap_or_default(), position)?;
+            if read == 0 {
+                break;
+            }
+            position += read as u64;
+            let bytes = chunk.get(..read).unwrap_or_default();
+            match bytes.iter().rposition(|byte| *byte == b'\n') {
+                Some(at) => {
+                    let (whole, rest) = bytes.split_at(at + 1);
+                    stream.consume(whole);
+                    stream.pass_over(rest);
+                }
+                None => stream.pass_over(bytes),
+            }
+            cutter =
+                if bytes.ends_with(b"\n") { Cutter::new(line_max) } else { Cutter::inside_line(line_max) };
         }
-        let file = File::open(path)?;
-        let id = FileId::from(&file.metadata()?);
-        Ok(Self { file, id, position: 0, cutter: Cutter::new(line_max), head: Vec::new(), line_max })
+        if position > 0 {
+            self.cutter = cutter;
+        }
+        self.position = position;
+        self.recent = bytes_before(file, position)?;
+        Ok(())
     }
 
     /// Which file it is.
@@ -63,58 +214,81 @@ impl Tail {
         self.id
     }
 
-    /// Moves to the first line that begins at the file's present end or later.
-    pub(crate) fn skip_to_end(&mut self) -> io::Result<()> {
-        let size = self.file.metadata()?.len();
-        let mut last = [0];
-        let at_line_start = size == 0 || (self.file.read_at(&mut last, size - 1)? == 1 && last == *b"\n");
-        self.cutter =
-            if at_line_start { Cutter::new(self.line_max) } else { Cutter::inside_line(self.line_max) };
-        self.position = size;
-        self.head = self.front(HEAD)?;
-        Ok(())
+    /// Whether it can still grow; an archive cannot.
+    pub(crate) const fn can_grow(&self) -> bool {
+        matches!(self.input, Input::Plain(_))
     }
 
     /// The first bytes of the file, for the detection of its format.
     pub(crate) fn peek(&self) -> io::Result<Vec<u8>> {
-        self.front(PEEK)
-    }
-
-    /// Bytes of the file that have not been consumed.
-    pub(crate) fn lag(&self) -> io::Result<u64> {
-        Ok(self.file.metadata()?.len().saturating_sub(self.offset()))
-    }
-
-    /// Whether the file still is what was read from it. If not, it was truncated or overwritten in place
-    /// and the caller starts again at its front. A file cut back to a place behind the last whole record
-    /// only takes back a part of a line.
-    pub(crate) fn is_intact(&mut self) -> io::Result<bool> {
-        let size = self.file.metadata()?.len();
-        if size < self.offset() {
-            return Ok(false);
+        match &self.input {
+            Input::Plain(file) => read_at_most(file, 0, PEEK),
+            Input::Gzip(_) => Ok(Vec::new()),
         }
-        if size < self.position {
-            self.position = self.offset();
-            self.cutter = Cutter::new(self.line_max);
-            self.head.truncate(usize::try_from(self.position).unwrap_or(HEAD));
-        }
-        Ok(self.front(self.head.len())? == self.head)
     }
 
-    /// Reads the next chunk; tells whether there was one.
-    pub(crate) fn fill(&mut self) -> io::Result<bool> {
-        let unread = self.file.metadata()?.len().saturating_sub(self.position);
-        let Some(wanted) = usize::try_from(unread.min(CHUNK)).ok().filter(|wanted| *wanted > 0) else {
-            self.cutter.shrink();
-            return Ok(false);
+    /// Bytes of the file that have not been cut off as records.
+    pub(crate) fn lag(&self) -> u64 {
+        let Input::Plain(file) = &self.input else { return 0 };
+        let size = file.metadata().map_or(0, |metadata| metadata.len());
+        (size + self.cutter.pending() as u64).saturating_sub(self.position)
+    }
+
+    /// Reads the next chunk.
+    ///
+    /// # Errors
+    ///
+    /// Those of reading; the position has not changed then.
+    pub(crate) fn fill(&mut self) -> io::Result<Filled> {
+        let file = match &mut self.input {
+            Input::Plain(file) => file,
+            Input::Gzip(content) => {
+                let read = self.cutter.fill(CHUNK, |space| content.read(space))?;
+                return Ok(if read > 0 { Filled::More } else { Filled::Nothing });
+            }
         };
-        let read = self.cutter.fill(wanted, |space| self.file.read_at(space, self.position))?;
-        if self.position == self.head.len() as u64 && self.head.len() < HEAD {
-            let newest = self.cutter.newest(read);
-            self.head.extend_from_slice(newest.get(..HEAD - self.head.len()).unwrap_or(newest));
+        let size = file.metadata()?.len();
+        if size < self.position || bytes_before(file, self.position)? != self.recent {
+            return Ok(Filled::Truncated);
         }
-        self.position += read as u64;
-        Ok(read > 0)
+        let unread = usize::try_from(size - self.position).unwrap_or(CHUNK).min(CHUNK);
+        if unread == 0 {
+            self.cutter.shrink();
+            return Ok(Filled::Nothing);
+        }
+        let read = self.cutter.fill(unread, |space| file.read_at(space, self.position))?;
+        // Between the look and the read the file may have been cut and filled again: then the chunk is of
+        // another stream, and belongs to nobody yet.
+        let end = self.position + read as u64;
+        if file.metadata()?.len() < end || bytes_before(file, self.position)? != self.recent {
+            return Ok(Filled::Truncated);
+        }
+        self.recent.extend_from_slice(self.cutter.newest(read.min(RECENT)));
+        self.recent.drain(..self.recent.len().saturating_sub(RECENT));
+        self.position = end;
+        Ok(if read > 0 { Filled::More } else { Filled::Nothing })
+    }
+
+    /// Whether other content goes on from `offset` as this file does, as far as both go.
+    ///
+    /// # Errors
+    ///
+    /// Those of reading.
+    pub(crate) fn agrees(&self, mut content: impl Read, offset: u64) -> io::Result<bool> {
+        // An archive is open for one turn only, and its like is its copy.
+        let Input::Plain(file) = &self.input else { return Ok(true) };
+        io::copy(&mut content.by_ref().take(offset), &mut io::sink())?;
+        let mut at = offset;
+        let mut theirs = vec![0; 64 * 1024];
+        loop {
+            let read = content.read(&mut theirs)?;
+            let ours = read_at_most(file, at, read)?;
+            let common = theirs.get(..ours.len()).unwrap_or_default();
+            if read == 0 || ours != common || ours.len() < read {
+                return Ok(ours == common);
+            }
+            at += read as u64;
+        }
     }
 
     /// Takes the next piece of what was read.
@@ -131,23 +305,30 @@ impl Tail {
     pub(crate) fn take_torn(&mut self) -> bool {
         self.cutter.take_torn()
     }
+}
 
-    const fn offset(&self) -> u64 {
-        self.position - self.cutter.pending() as u64
+impl std::fmt::Debug for Tail {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Tail").field("id", &self.id).field("position", &self.position).finish_non_exhaustive()
     }
+}
 
-    fn front(&self, length: usize) -> io::Result<Vec<u8>> {
-        let mut bytes = vec![0; length];
-        let mut filled = 0;
-        while let Some(space) = bytes.get_mut(filled..).filter(|space| !space.is_empty()) {
-            match self.file.read_at(space, filled as u64)? {
-                0 => break,
-                read => filled += read,
-            }
+fn bytes_before(file: &File, position: u64) -> io::Result<Vec<u8>> {
+    let length = usize::try_from(position).unwrap_or(RECENT).min(RECENT);
+    read_at_most(file, position - length as u64, length)
+}
+
+fn read_at_most(file: &File, offset: u64, length: usize) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![0; length];
+    let mut filled = 0;
+    while let Some(space) = bytes.get_mut(filled..).filter(|space| !space.is_empty()) {
+        match file.read_at(space, offset + filled as u64)? {
+            0 => break,
+            read => filled += read,
         }
-        bytes.truncate(filled);
-        Ok(bytes)
     }
+    bytes.truncate(filled);
+    Ok(bytes)
 }
 
 #[cfg(test)]
@@ -157,56 +338,81 @@ mod tests {
 
     fn lines(tail: &mut Tail) -> Vec<String> {
         let mut lines = Vec::new();
-        while tail.fill().unwrap() {
+        loop {
+            match tail.fill().unwrap() {
+                Filled::More => {}
+                Filled::Nothing => return lines,
+                Filled::Truncated => {
+                    lines.push("truncated".to_owned());
+                    return lines;
+                }
+            }
             loop {
                 match tail.next(&parsers::FORMATS[0]) {
                     Piece::Record(record) => lines.push(String::from_utf8_lossy(record).into_owned()),
                     Piece::End => break,
-                    other => lines.push(format!("{other:?}")),
+                    Piece::HalfLine(_) => lines.push("half line".to_owned()),
+                    other => panic!("{other:?}"),
                 }
             }
         }
-        lines
+    }
+
+    fn open(path: &Path, stream: &Stream) -> Tail {
+        let (file, metadata) = open_regular(path).unwrap();
+        Tail::new(file, &metadata, stream, 1000).unwrap()
     }
 
     fn with(content: &str) -> (tempfile::NamedTempFile, Tail) {
         let mut file = tempfile::NamedTempFile::new().unwrap();
         file.write_all(content.as_bytes()).unwrap();
-        let tail = Tail::open(file.path(), 1000).unwrap();
+        let tail = open(file.path(), &Stream::default());
         (file, tail)
     }
 
     #[test]
-    fn a_file_that_was_refilled_larger_is_not_intact() {
+    fn a_file_that_was_refilled_larger_is_truncated() {
         let (file, mut tail) = with("old line\n");
         assert_eq!(vec!["old line\n"], lines(&mut tail));
-        assert!(tail.is_intact().unwrap());
         std::fs::write(file.path(), "new line that is longer\n").unwrap();
-        assert!(!tail.is_intact().unwrap());
+        assert_eq!(vec!["truncated"], lines(&mut tail));
     }
 
     #[test]
-    fn a_half_line_that_is_taken_back_does_not_count() {
+    fn a_half_line_that_is_taken_back_is_a_truncation() {
         let (file, mut tail) = with("one\ntwo is half");
         assert_eq!(vec!["one\n"], lines(&mut tail));
         std::fs::write(file.path(), "one\n").unwrap();
-        assert!(tail.is_intact().unwrap());
-        std::fs::write(file.path(), "one\ntwo\n").unwrap();
-        assert!(tail.is_intact().unwrap());
-        assert_eq!(vec!["two\n"], lines(&mut tail));
+        assert_eq!(vec!["truncated"], lines(&mut tail));
     }
 
     #[test]
     fn the_end_begins_at_the_next_whole_line() {
         let (mut file, mut tail) = with("old\nhal");
-        tail.skip_to_end().unwrap();
+        let mut stream = Stream::default();
+        tail.skip_to_end(&mut stream, 1000).unwrap();
         file.write_all(b"f\nnew\n").unwrap();
-        assert_eq!(vec!["HalfLine", "new\n"], lines(&mut tail));
+        assert_eq!(vec!["half line", "new\n"], lines(&mut tail));
+        assert_eq!(4, stream.offset);
+    }
+
+    #[test]
+    fn an_archive_is_read_on_from_its_streams_offset() {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        for member in ["one\ntwo\n", "three\n"] {
+            let mut encoder = flate2::write::GzEncoder::new(&mut file, flate2::Compression::fast());
+            encoder.write_all(member.as_bytes()).unwrap();
+            encoder.finish().unwrap();
+        }
+        file.write_all(b"junk").unwrap();
+        let mut stream = Stream::default();
+        stream.consume(b"one\n");
+        assert_eq!(vec!["two\n", "three\n"], lines(&mut open(file.path(), &stream)));
     }
 
     #[test]
     fn only_regular_files_are_opened() {
-        assert!(Tail::open(Path::new("/dev/null"), 100).is_err());
-        assert!(Tail::open(Path::new("/"), 100).is_err());
+        assert!(open_regular(Path::new("/dev/null")).is_err());
+        assert!(open_regular(Path::new("/")).is_err());
     }
 }

@@ -6,9 +6,12 @@ use super::{Origin, State, labels as text};
 use parsers::Access;
 use std::collections::HashSet;
 
-const REQUESTS: &str = "ts_http_request_duration_seconds";
+pub(super) const REQUESTS: &str = "ts_http_request_duration_seconds";
 const REQUESTS_HELP: &str = "Time from a request's arrival to its answer, from the access log. model_name is \
      empty unless the metrics have named the model.";
+
+/// Names of the histogram's labels.
+pub(super) const LABELS: [&str; 4] = ["method", "route", "model_name", "code"];
 
 /// Methods that keep their name; `gRPC` is what TorchServe writes for a gRPC call.
 const METHODS: [&str; 8] = ["GET", "POST", "PUT", "DELETE", "OPTIONS", "HEAD", "PATCH", "gRPC"];
@@ -72,17 +75,16 @@ pub(crate) fn labels<'a>(method: &'a str, path: &'a str, models: &HashSet<Box<st
 }
 
 impl State {
-    pub(super) fn apply_access(&mut self, access: &Access<'_>, origin: &Origin<'_>) {
-        if !self.rules.latency_histograms {
-            return;
+    /// The histogram of requests; none where histograms are off or its name is taken.
+    pub(super) fn requests_family(&mut self) -> Option<usize> {
+        if self.requests.is_none() && self.rules.latency_histograms {
+            self.requests = self.histogram(REQUESTS, REQUESTS_HELP, &LATENCY_BOUNDS);
         }
-        let at = match self.requests {
-            Some(at) => at,
-            None => match self.histogram(REQUESTS, REQUESTS_HELP, &LATENCY_BOUNDS) {
-                Some(at) => *self.requests.insert(at),
-                None => return,
-            },
-        };
+        self.requests
+    }
+
+    pub(super) fn apply_access(&mut self, access: &Access<'_>, origin: &Origin<'_>) {
+        let Some(at) = self.requests_family() else { return };
         let bounded = labels(access.method, access.path, &self.models);
         let code = if (100..600).contains(&access.code) || bounded.method == "gRPC" && access.code <= 16 {
             access.code.to_string()
@@ -90,12 +92,9 @@ impl State {
             "other".to_owned()
         };
         self.text.clear();
-        for (name, value) in [
-            ("method", bounded.method),
-            ("route", bounded.route),
-            ("model_name", bounded.model_name),
-            ("code", &code),
-        ] {
+        for (name, value) in
+            LABELS.into_iter().zip([bounded.method, bounded.route, bounded.model_name, &code])
+        {
             if !self.rules.drop_labels.contains(name) {
                 text::push(&mut self.text, name, value);
             }

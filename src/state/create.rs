@@ -78,6 +78,15 @@ impl State {
         Some(Derivation { family: target, unit, labels, batch })
     }
 
+    /// The derived family of this name; that of the access log is made if it is wanted.
+    pub(super) fn derived_family(&mut self, name: &str) -> Option<usize> {
+        if name == super::access::REQUESTS {
+            return self.requests_family();
+        }
+        let is_it = |family: &Family| family.origin == Origin::Derived && family.name == name;
+        self.families.iter().position(is_it)
+    }
+
     /// Makes a derived histogram; `None` where its name is taken.
     pub(super) fn histogram(&mut self, name: &str, help: &str, bounds: &[f64]) -> Option<usize> {
         let exposed =

@@ -1,10 +1,11 @@
 //! What the fold knows about its own sources: lines by outcome, rotations, hosts.
 
 use parsers::Reason;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::collections::BTreeMap;
 
 /// What became of a record.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Outcome {
     /// It changed the state.
     Parsed,
@@ -33,13 +34,14 @@ impl Outcome {
 }
 
 /// Facts of one source; all counters, all part of a snapshot.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct SourceFacts {
     /// The value of the `source` label: a file name, never a path.
     pub name: String,
     /// Records by outcome.
     pub lines: BTreeMap<Outcome, u64>,
     /// Rejected records by reason.
+    #[serde(serialize_with = "save_reasons", deserialize_with = "restore_reasons")]
     pub rejected: BTreeMap<Reason, u64>,
     /// Bytes of consumed records.
     pub bytes: u64,
@@ -100,6 +102,17 @@ impl SourceFacts {
         }
         known.is_some()
     }
+}
+
+/// Reasons are saved by their labels: these are a promise, the order of the enumeration is not.
+fn save_reasons<S: Serializer>(reasons: &BTreeMap<Reason, u64>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(reasons.iter().map(|(reason, count)| (reason.label(), count)))
+}
+
+fn restore_reasons<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<Reason, u64>, D::Error> {
+    let saved = Vec::<(String, u64)>::deserialize(deserializer)?;
+    let reason = |label: &str| Reason::ALL.into_iter().find(|reason| reason.label() == label);
+    Ok(saved.iter().filter_map(|(label, count)| Some((reason(label)?, *count))).collect())
 }
 
 #[cfg(test)]

@@ -116,8 +116,7 @@ impl Family {
         if has_room {
             let mut series = Series::new(labels, Value::new(self.kind, &self.bounds), seen);
             series.update(&self.bounds, value, seen);
-            self.index.insert(series.labels.clone(), self.series.len());
-            self.series.push(series);
+            self.insert(series);
             return Taken::New;
         }
         // A gauge of many series has no meaningful overflow: the last of unrelated values.
@@ -128,6 +127,12 @@ impl Family {
             overflow.update(bounds, value, seen);
         }
         Taken::NoRoom
+    }
+
+    /// Takes a series as it was saved.
+    pub(crate) fn insert(&mut self, series: Series) {
+        self.index.insert(series.labels.clone(), self.series.len());
+        self.series.push(series);
     }
 
     /// Gives the family its type; values are kept as if it had been known from the first line.
@@ -162,6 +167,11 @@ impl Family {
 impl Series {
     fn new(labels: &str, value: Value, seen: Seen) -> Self {
         Self { labels: labels.into(), value, last_seen: seen.at, server: seen.server }
+    }
+
+    /// A series as it was saved.
+    pub(crate) fn restored(labels: &str, value: Value, last_seen: u64, server: u32) -> Self {
+        Self { labels: labels.into(), value, last_seen, server }
     }
 
     fn update(&mut self, bounds: &[f64], value: f64, seen: Seen) {

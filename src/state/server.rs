@@ -2,9 +2,10 @@
 
 use super::Origin;
 use parsers::{Civil, ServerFact};
+use serde::{Deserialize, Serialize};
 
 /// One server: the sources of a folder.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Server {
     /// When one of its sources had a line last, in seconds since 1970.
     pub(crate) last_line: u64,

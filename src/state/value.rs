@@ -1,10 +1,11 @@
 //! What a series has accumulated.
 
 use parsers::Kind;
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 /// Counts of a histogram; its bounds belong to the family.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Histogram {
     /// Observations per bucket, not cumulative; the last one is `+Inf`.
     pub counts: Box<[u64]>,
@@ -36,7 +37,7 @@ impl Histogram {
 }
 
 /// All that a series of unknown type keeps, so that a type told later changes only what is shown.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Untyped {
     last: f64,
     /// What a counter would have become: it refuses negative increments.
@@ -45,7 +46,7 @@ pub(crate) struct Untyped {
 }
 
 /// The value of a series.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) enum Value {
     Counter(f64),
     Gauge(f64),

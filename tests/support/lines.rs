@@ -35,8 +35,11 @@ pub(crate) fn next_time() -> String {
     format!("2026-11-20T17:{:02}:{:02},{:03}", next / 60_000 % 60, next / 1000 % 60, next % 1000)
 }
 
-/// Writes to the end of a file, which need not exist.
+/// Writes to the end of a file, which need not exist; nor need its folder.
 pub(crate) fn append(file: &Path, bytes: impl AsRef<[u8]>) {
+    if let Some(folder) = file.parent() {
+        std::fs::create_dir_all(folder).expect("a folder for the file");
+    }
     let mut file = OpenOptions::new().create(true).append(true).open(file).expect("a file to append to");
     file.write_all(bytes.as_ref()).expect("the file takes it");
 }

@@ -191,8 +191,9 @@ fn keep_log(mut stderr: impl BufRead, log: &Mutex<String>, found: &Sender<Socket
     }
 }
 
+/// The address in `address=127.0.0.1:80` or `"address":"127.0.0.1:80"`.
 fn bound_address(line: &str) -> Option<SocketAddr> {
-    let (_, rest) = line.split_once("address=")?;
+    let (_, rest) = line.split_once("address=").or_else(|| line.split_once("\"address\":"))?;
     let address: SocketAddr = rest.trim_start_matches('"').split([' ', '"']).next()?.parse().ok()?;
     (address.port() != 0).then_some(address)
 }

@@ -62,7 +62,6 @@ pub(super) fn unescape(text: &str, known: &[char]) -> Result<String, String> {
                 Some(escaped) if known.contains(&escaped) => plain.push(escaped),
                 other => return Err(format!("unknown escape {other:?}")),
             },
-            '\r' => return Err("a carriage return".to_owned()),
             _ => plain.push(c),
         }
     }

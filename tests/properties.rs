@@ -1,0 +1,337 @@
+//! What holds for every log, whatever is in it.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    missing_docs,
+    reason = "tests"
+)]
+
+#[allow(dead_code, reason = "each test crate uses its part")]
+mod support;
+mod support_properties;
+
+use inferometer::state::{Naming, Rules, State};
+use parsers::framing::Frame;
+use parsers::{Catalog, Declaration, FORMATS, Kind, Scope};
+use proptest::collection::vec;
+use proptest::prelude::{
+    Just, ProptestConfig, Strategy, any, prop_assert, prop_assert_eq, prop_assume, prop_oneof, proptest,
+};
+use proptest::sample::{Index, select};
+use proptest::test_runner::TestCaseError;
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::process::Stdio;
+use std::sync::Arc;
+use support::compare::{differences, only};
+use support::exposition::Exposition;
+use support::process::inferometer;
+use support_properties::drive::{add, body, fold};
+use support_properties::family::{PREFIX, Stream, draft, shapes};
+use support_properties::hostile::{self, Bytes};
+use support_properties::metric::{Layout, Metric};
+use support_properties::text;
+
+/// What fails is printed in its smallest form; a file of seeds would be one more thing to keep.
+/// `PROPTEST_CASES` asks for more.
+fn cases(cases: u32) -> ProptestConfig {
+    ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(cases) }
+}
+
+fn concat(lines: &[Bytes]) -> Vec<u8> {
+    lines.iter().flat_map(|line| line.0.iter().copied()).collect()
+}
+
+/// Folds a file of `torchserve` into a fresh source of a server of its own.
+fn fold_torchserve(state: &mut State, bytes: &[u8]) {
+    let none = BTreeMap::new();
+    let origin = add(state, "ts_metrics.log", &none);
+    fold(state, bytes, &FORMATS[0], &origin);
+}
+
+/// Everything that `/metrics` shows of the fold.
+fn whole_body(state: &State, now: Option<u64>) -> String {
+    let view = state.view(now);
+    body(view.log.iter().chain(&view.own))
+}
+
+/// The families made of log lines.
+fn log(state: &State) -> Result<Exposition, TestCaseError> {
+    strict(&body(&state.view(None).log))
+}
+
+fn strict(text: &str) -> Result<Exposition, TestCaseError> {
+    Exposition::strict(text).map_err(|error| TestCaseError::fail(format!("{error}\n{text}")))
+}
+
+proptest! {
+    #![proptest_config(cases(600))]
+
+    #[test]
+    fn whatever_a_log_holds_the_exposition_is_one_that_prometheus_accepts(
+        rules in hostile::rules(),
+        files in vec((vec(hostile::line(), 0..25), hostile::source_labels(), select(&[0, 1][..])), 1..3),
+        now in any::<u64>(),
+    ) {
+        let series_limit = rules.series_limit as f64;
+        let mut state = State::new(Arc::new(rules));
+        state.declare();
+        let mut records = 0;
+        for (index, (lines, labels, format)) in files.iter().enumerate() {
+            let origin = add(&mut state, &format!("{index}.log"), labels);
+            records += fold(&mut state, &concat(lines), &FORMATS[*format], &origin);
+        }
+        strict(&whole_body(&state, Some(now)))?;
+        let shown = strict(&whole_body(&state, None))?;
+        let counts = shown.samples.iter().filter(|((name, _), _)| name == "inferometer_lines_total");
+        let counted: f64 = counts.map(|(_, bits)| f64::from_bits(*bits)).sum();
+        prop_assert_eq!(records as f64, counted, "each record has one outcome");
+        prop_assert!(shown.value("inferometer_series", &[]).is_some_and(|series| series <= series_limit));
+    }
+
+    #[test]
+    fn well_formed_lines_read_back_to_their_label_sets_and_sums_among_whatever_else(
+        shapes in shapes(),
+        lines in vec((draft(), vec(hostile::line(), 0..2)), 0..25),
+        format in select(&[0, 1][..]),
+    ) {
+        let (drafts, noise): (Vec<_>, Vec<_>) = lines.into_iter().unzip();
+        let stream = Stream::new(&shapes, &drafts, FORMATS[format].name == "torchserve-console");
+        let mut state = State::new(Arc::new(Rules { catalog: stream.catalog.clone(), ..Rules::default() }));
+        state.declare();
+        let none = BTreeMap::new();
+        let origin = add(&mut state, "a.log", &none);
+        for (line, noise) in stream.lines.iter().zip(noise) {
+            fold(&mut state, line, &FORMATS[format], &origin);
+            fold(&mut state, &concat(&noise), &FORMATS[format], &origin);
+        }
+        let shown = only(&strict(&whole_body(&state, None))?, |name| name.starts_with(PREFIX));
+        prop_assert_eq!(Vec::<String>::new(), differences(&stream.expected, &shown));
+    }
+
+    #[test]
+    fn different_label_values_never_become_one_series((first, second) in different_values()) {
+        let metric = |values: &[String]| Metric {
+            name: "Hits".to_owned(),
+            unit: "Count".to_owned(),
+            value: "1.0".to_owned(),
+            labels: (0..).map(|index| format!("l{index}")).zip(values.iter().cloned()).collect(),
+            host: "h".to_owned(),
+            request_ids: None,
+        };
+        let mut state = State::new(Arc::default());
+        let lines = [&first, &second].map(|values| metric(values).line(Layout::Object));
+        fold_torchserve(&mut state, lines.concat().as_bytes());
+        let shown = log(&state)?;
+        prop_assert_eq!(2, shown.samples.len());
+        for values in [&first, &second] {
+            let metric = metric(values);
+            let mut labels: Vec<_> =
+                metric.labels.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+            labels.push(("Hostname", "h"));
+            prop_assert_eq!(Some(1.0), shown.value("Hits", &labels));
+        }
+    }
+
+    #[test]
+    fn a_record_ends_at_one_place_however_much_of_the_file_is_there(
+        lines in vec(hostile::line(), 0..8),
+        prefixes in vec(any::<Index>(), 20),
+    ) {
+        let bytes = concat(&lines);
+        for format in FORMATS {
+            let mut rest = &bytes[..];
+            while let Frame::Record(length) = (format.frame)(rest) {
+                prop_assert!(0 < length && length <= rest.len());
+                prop_assert_eq!(Some(&b'\n'), rest[..length].last());
+                for prefix in &prefixes {
+                    let seen = &rest[..prefix.index(rest.len() + 1)];
+                    let frame = (format.frame)(seen);
+                    prop_assert!(
+                        matches!(frame, Frame::Record(found) if found == length) || frame == Frame::Incomplete,
+                        "{:?} in {:?}", frame, seen.escape_ascii().to_string()
+                    );
+                }
+                rest = &rest[length..];
+            }
+        }
+    }
+
+    #[test]
+    fn a_type_told_late_shows_what_an_early_one_would_have_shown(told in late_types()) {
+        let (early, late) = told.fold(Naming::Torchserve)?;
+        prop_assert_eq!(Vec::<String>::new(), differences(&early, &late));
+    }
+
+    #[test]
+    fn a_type_told_late_shows_what_an_early_one_would_have_shown_under_conventional_names(told in late_types()) {
+        let (early, late) = told.fold(Naming::Prometheus)?;
+        prop_assert_eq!(Vec::<String>::new(), differences(&early, &late));
+    }
+
+    #[test]
+    fn limits_bound_the_series_of_a_family_and_lose_no_increment(
+        limit in 0..6usize,
+        kind in select(&[Kind::Counter, Kind::Gauge, Kind::Histogram][..]),
+        // The overflow's own label, on a label set that is otherwise empty.
+        label in select(&["Tag", "overflow"][..]),
+        drop_labels in prop_oneof![Just(Vec::new()), vec(select(&["Hostname", "Tag"][..]), 1)],
+        lines in vec((text::value(), 0..100u8), 0..40),
+    ) {
+        let name = "Hits".to_owned();
+        let labels = vec![label.to_owned(), "Hostname".to_owned()];
+        let mut catalog = Catalog::default();
+        let declaration =
+            Declaration { scope: Scope::Server, kind, name: name.clone(), unit: "Count".to_owned(), labels };
+        catalog.declare(declaration).unwrap();
+        let drop_labels = drop_labels.into_iter().map(str::to_owned).collect();
+        let rules = Rules { catalog, family_limit: limit, drop_labels, ..Rules::default() };
+        let mut state = State::new(Arc::new(rules));
+        for (tag, value) in &lines {
+            let (unit, value) = ("Count".to_owned(), format!("{value}.0"));
+            let labels = vec![(label.to_owned(), tag.clone())];
+            let metric = Metric { name: name.clone(), unit, value, labels, host: "h".to_owned(), request_ids: None };
+            let line = metric.line(Layout::Object);
+            fold_torchserve(&mut state, line.as_bytes());
+        }
+        let shown = log(&state)?;
+        let values = |name: &str| -> Vec<f64> {
+            let samples = shown.samples.iter().filter(|((sample, _), _)| sample == name);
+            samples.map(|(_, bits)| f64::from_bits(*bits)).collect()
+        };
+        let increments: f64 = lines.iter().map(|(_, value)| f64::from(*value)).sum();
+        let overflow = [("overflow", "true")];
+        match kind {
+            Kind::Counter => {
+                let expected = limit + usize::from(shown.value("Hits", &overflow).is_some());
+                prop_assert!(values("Hits").len() <= expected);
+                prop_assert_eq!(increments, values("Hits").iter().sum::<f64>());
+            }
+            Kind::Gauge => {
+                prop_assert!(values("Hits").len() <= limit);
+                prop_assert_eq!(None, shown.value("Hits", &overflow));
+            }
+            Kind::Histogram => {
+                let expected = limit + usize::from(shown.value("Hits_count", &overflow).is_some());
+                prop_assert!(values("Hits_count").len() <= expected);
+                prop_assert_eq!(increments, values("Hits_sum").iter().sum::<f64>());
+                prop_assert_eq!(lines.len() as f64, values("Hits_count").iter().sum::<f64>());
+            }
+        }
+    }
+}
+
+proptest! {
+    // Each case is a process.
+    #![proptest_config(cases(20))]
+
+    #[test]
+    fn replay_prints_what_the_library_folds_however_its_input_arrives(
+        lines in vec(hostile::line(), 0..40),
+        format in select(&[0, 1][..]),
+        chunk in 1..400usize,
+    ) {
+        let bytes = concat(&lines);
+        let format = &FORMATS[format];
+        let mut state = State::new(Arc::default());
+        if format.declares {
+            state.declare();
+        }
+        let none = BTreeMap::new();
+        let origin = add(&mut state, "-", &none);
+        fold(&mut state, &bytes, format, &origin);
+        prop_assert_eq!(body(&state.view(None).log), replay_in_chunks(&bytes, format.name, chunk));
+    }
+}
+
+fn replay_in_chunks(bytes: &[u8], format: &str, chunk: usize) -> String {
+    let mut command = inferometer();
+    command.args(["replay", "--format", format, "-"]);
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the binary starts");
+    let mut stdin = child.stdin.take().expect("stdin is piped");
+    for chunk in bytes.chunks(chunk) {
+        stdin.write_all(chunk).expect("replay reads to the end");
+    }
+    drop(stdin);
+    let output = child.wait_with_output().expect("replay ends");
+    assert!(output.status.success(), "{}", output.status);
+    String::from_utf8(output.stdout).expect("the exposition is UTF-8")
+}
+
+/// Two vectors of values that differ, often only in where one value ends and the next begins.
+fn different_values() -> impl Strategy<Value = (Vec<String>, Vec<String>)> {
+    const PIECES: &[&str] = &["a", "b", "\"", "\\", "n", "\n", ",", "=", "l1=\"", "\",l1=\"", "|#", ":"];
+    let values = (1..4usize).prop_flat_map(|count| {
+        let any = vec(prop_oneof![text::hostile(), Just(String::new())], count);
+        (any.clone(), any)
+    });
+    let cut = (vec(select(PIECES), 0..6), vec(any::<Index>(), 2), vec(any::<Index>(), 2));
+    let shifted = cut.prop_map(|(pieces, first, second)| (split(&pieces, &first), split(&pieces, &second)));
+    prop_oneof![values, shifted].prop_filter("they differ", |(first, second)| first != second)
+}
+
+/// The pieces as one value more than there are cuts.
+fn split(pieces: &[&str], cuts: &[Index]) -> Vec<String> {
+    let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(pieces.len() + 1)).collect();
+    cuts.sort_unstable();
+    let ends = cuts.iter().copied().chain([pieces.len()]);
+    let starts = [0].into_iter().chain(cuts.iter().copied());
+    starts.zip(ends).map(|(start, end)| pieces[start..end].concat()).collect()
+}
+
+/// Lines of families that nothing declares, and what the worker says of their types.
+#[derive(Clone, Debug)]
+struct LateTypes {
+    kinds: Vec<&'static str>,
+    lines: Vec<(usize, Metric)>,
+    family_limit: usize,
+}
+
+fn late_types() -> impl Strategy<Value = LateTypes> {
+    let kinds = vec(select(&["COUNTER", "GAUGE", "HISTOGRAM"][..]), 3);
+    let units = vec(select(&["Count", "ms", "GB", "tokens per second"][..]), 3);
+    // A NaN is refused by all but a gauge, so what an untyped family makes of it cannot be right for all.
+    let line = (0..3usize, text::number(), any::<u8>(), text::value());
+    (kinds, units, vec(line, 0..20), prop_oneof![Just(1_000), 1..4usize]).prop_map(
+        |(kinds, units, lines, family_limit)| {
+            let metric = |(family, number, style, tag): (usize, f64, u8, String)| {
+                let metric = Metric {
+                    name: ["Early", "Late", "LastOfAll"][family].to_owned(),
+                    unit: units[family].to_owned(),
+                    value: text::print(number, style),
+                    labels: vec![("Tag".to_owned(), tag), ("Level".to_owned(), "Model".to_owned())],
+                    host: "h".to_owned(),
+                    request_ids: Some("null".to_owned()),
+                };
+                (family, metric)
+            };
+            LateTypes { kinds, lines: lines.into_iter().map(metric).collect(), family_limit }
+        },
+    )
+}
+
+impl LateTypes {
+    /// The log families with the types told before all lines, and after them.
+    fn fold(&self, naming: Naming) -> Result<(Exposition, Exposition), TestCaseError> {
+        let lines: String = self.lines.iter().map(|(_, metric)| metric.line(Layout::Object)).collect();
+        let echoes = self.lines.iter().map(|(family, metric)| hostile::echo_of(metric, self.kinds[*family]));
+        // An echo ends at its line's end, so what its labels say must not have one.
+        let echoes: String = echoes.map(|echo| echo.replace('\n', " ") + "\n").collect();
+        let show = |bytes: String| {
+            let rules = Rules { naming, family_limit: self.family_limit, ..Rules::default() };
+            let mut state = State::new(Arc::new(rules));
+            fold_torchserve(&mut state, bytes.as_bytes());
+            log(&state)
+        };
+        Ok((show(format!("{echoes}{lines}"))?, show(format!("{lines}{echoes}"))?))
+    }
+}
