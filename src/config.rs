@@ -159,14 +159,16 @@ impl Config {
             ),
             None => fold_flags(&self.command).and_then(FoldFlags::fixed_format),
         };
-        if let Some(label) = entry.labels.keys().find(|label| !is_label_name(label)) {
-            return Err(Stop::Usage(format!("{file}: sources: {label:?} is no legal label name")));
+        let labels = &entry.labels.0;
+        if let Some((label, _)) = labels.iter().find(|(label, _)| !is_label_name(&label.value)) {
+            return Err(wrong(label.referenced, format!("{:?} is no legal label name", label.value)));
         }
+        let labels = labels.iter().map(|(name, value)| (name.value.clone(), value.clone())).collect();
         let offset_minutes = match &entry.timezone {
             Some(zone) => offset_minutes(&zone.value).map_err(|what| wrong(zone.referenced, what))?,
             None => 0,
         };
-        Ok(WatchedPath { path: entry.path.clone(), format, labels: entry.labels.clone(), offset_minutes })
+        Ok(WatchedPath { path: entry.path.clone(), format, labels, offset_minutes })
     }
 }
 

@@ -27,9 +27,10 @@ use crate::state::{Origin, Outcome, Role, Rules, State};
 use complaints::Complaints;
 use cut::Piece;
 use discover::{Found, discover};
-use parsers::{Format, Reason};
+use parsers::Format;
 use source::{Setup, Source};
 use std::collections::{BTreeMap, HashMap};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -341,19 +342,17 @@ impl Follower {
         true
     }
 
-    /// The `source` label: the file's name, with its folder's name where two would be alike.
+    /// The `source` label: the file's name, with the name of its folder where two would be alike; never a
+    /// whole path.
     fn source_name(&self, live: &Path) -> String {
-        let part = |path: Option<&std::ffi::OsStr>| path.unwrap_or_default().to_string_lossy().into_owned();
-        let mut name = part(live.file_name());
-        let mut folder = live.parent();
         let is_taken =
             |name: &str| (0..).map_while(|at| self.state.source(at)).any(|facts| facts.name == name);
-        while is_taken(&name) {
-            let Some(parent) = folder else { break };
-            name = format!("{}/{name}", part(parent.file_name()));
-            folder = parent.parent();
+        let mut name = printable(live.file_name());
+        if is_taken(&name) {
+            name = format!("{}/{name}", printable(live.parent().and_then(Path::file_name)));
         }
-        name
+        let numbered = (2..).map(|number| format!("{name}#{number}"));
+        std::iter::once(name.clone()).chain(numbered).find(|name| !is_taken(name)).unwrap_or(name)
     }
 
     fn step_source(&mut self, at: usize, now: u64) -> Progress {
@@ -384,8 +383,8 @@ impl Follower {
         if !declares(had_format) && declares(source.format) && proven && role == Role::All {
             self.state.declare();
         }
-        complaints.file(&name, source.error.as_deref().or(read.as_ref().err().map(|_| "cannot read")));
-        Progress { is_dirty, has_more: read.unwrap_or(false), is_waiting: false }
+        complaints.file(&name, source.error.take().as_deref());
+        Progress { is_dirty, has_more: read, is_waiting: false }
     }
 
     fn step_stdin(&mut self, now: u64) -> bool {
@@ -463,12 +462,16 @@ fn take(
             Ok(outcome) => return outcome == Outcome::Parsed,
             Err(rejection) => complaints.line(name, record, &rejection),
         },
-        Piece::TooLong(_) => {
+        Piece::TooLong(end) => {
+            let rejection = state.pass_over(end.len() as u64, origin);
+            complaints.line(name, end, &rejection);
+        }
+        Piece::Passing(part) => {
             if let Some(facts) = state.source_mut(origin.source) {
-                facts.reject(Reason::TooLong);
+                facts.bytes += part.len() as u64;
             }
         }
-        Piece::Passing(_) | Piece::HalfLine(_) => {}
+        Piece::HalfLine(_) => {}
         Piece::End => {
             if let Some(facts) = state.source_mut(origin.source) {
                 facts.count(Outcome::Torn);
@@ -476,6 +479,16 @@ fn take(
         }
     }
     false
+}
+
+/// A file name as text; bytes that are no UTF-8 as `\xff`.
+fn printable(name: Option<&std::ffi::OsStr>) -> String {
+    let mut text = String::new();
+    for chunk in name.unwrap_or_default().as_bytes().utf8_chunks() {
+        text.push_str(chunk.valid());
+        chunk.invalid().iter().for_each(|byte| text.push_str(&format!("\\x{byte:02x}")));
+    }
+    text
 }
 
 fn detect_file(path: &Path) -> Option<&'static Format> {

@@ -6,7 +6,7 @@ use crate::expose::text;
 use crate::follow::complaints::escape;
 use crate::follow::cut::{Cutter, Piece};
 use crate::logging;
-use crate::state::{Origin, Outcome, Rejection, Role, State};
+use crate::state::{Origin, Outcome, Role, State};
 use flate2::read::MultiGzDecoder;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use parsers::{FORMATS, Format, Reason};
@@ -185,13 +185,14 @@ impl Replay {
     fn take(&mut self, piece: Piece<'_>, name: &str, line: u64, format: &Format, origin: &Origin<'_>) -> u64 {
         let (record, rejection) = match piece {
             Piece::Record(record) => (record, self.state.fold(record, format, Role::All, origin).err()),
-            Piece::TooLong(_) => {
+            Piece::TooLong(end) => (end, Some(self.state.pass_over(end.len() as u64, origin))),
+            Piece::Passing(part) => {
                 if let Some(facts) = self.state.source_mut(origin.source) {
-                    facts.reject(Reason::TooLong);
+                    facts.bytes += part.len() as u64;
                 }
-                (&[][..], Some(Rejection { reason: Reason::TooLong, error: None }))
+                return 0;
             }
-            Piece::Passing(_) | Piece::HalfLine(_) | Piece::End => return 0,
+            Piece::HalfLine(_) | Piece::End => return 0,
         };
         if let Some(rejection) = rejection {
             let what = rejection

@@ -183,7 +183,7 @@ impl State {
             }
         };
         let family = self.families.get(at).ok_or(Reason::NameClash)?;
-        check(family, sample, origin)?;
+        check(family, sample)?;
         self.text.clear();
         for ((_, value), name) in sample.labels.iter().zip(&family.exposed.labels) {
             if !self.rules.drop_labels.contains(name) {
@@ -244,7 +244,8 @@ impl State {
     /// Gives a value to the series of `self.text` plus the source's own labels; the text stays as it is.
     fn give(&mut self, at: usize, value: f64, origin: &Origin<'_>) -> Taken {
         let bare = self.text.len();
-        origin.labels.iter().for_each(|(name, value)| labels::push(&mut self.text, name, value));
+        let is_histogram = self.families.get(at).is_some_and(|family| family.kind == Some(Kind::Histogram));
+        labels::push_source(&mut self.text, origin.labels, is_histogram);
         let room = Room {
             family: self.rules.family_limit,
             total: self.rules.series_limit.saturating_sub(self.series),
@@ -277,15 +278,12 @@ impl State {
 }
 
 /// Whether a family takes this line.
-fn check(family: &Family, sample: &Sample<'_>, origin: &Origin<'_>) -> Result<(), Reason> {
+fn check(family: &Family, sample: &Sample<'_>) -> Result<(), Reason> {
     if let Some(reason) = family.refused {
         return Err(reason);
     }
     if sample.labels.len() != family.label_names.len() {
         return Err(Reason::LabelCount);
-    }
-    if origin.labels.keys().any(|name| family.exposed.labels.contains(name)) {
-        return Err(Reason::DuplicateLabel);
     }
     // A NaN would stay in a sum for ever; as a gauge's last value the next line replaces it.
     if sample.value.is_nan() && family.kind != Some(Kind::Gauge) {

@@ -440,7 +440,7 @@ fn a_type_that_comes_late_and_clashes_keeps_the_exposition_valid() {
 
 #[test]
 fn illegal_names_are_refused() {
-    let names = ["2xxShare", "p 99", "größe", "a-b", "My HandlerTime"];
+    let names = ["2xxShare", "p 99", "größe", "a-b"];
     let labels = ["model-id", "__x", "", "größe", "a b", "1a"];
     let mut scene = Scene::new(&[]);
     let mut text: String =
@@ -452,6 +452,15 @@ fn illegal_names_are_refused() {
     let body = scene.feed(text);
     assert_eq!(before, log_samples(&body));
     assert_eq!(rejections(&[("illegal_name", whole(names.len() + labels.len()))]), rejected(&body));
+}
+
+/// A worker may put blanks into a name; the endpoint refuses it, and it is not the metric it ends like.
+#[test]
+fn a_name_that_ends_like_a_declared_one_is_another_name() {
+    let mut scene = Scene::new(&[]);
+    let body = scene.feed(model("My HandlerTime.ms:1.0", "ModelName:m,Level:Model"));
+    assert_eq!(0, values_of(&body, "HandlerTime").len());
+    assert_eq!(rejections(&[("illegal_name", 1.0)]), rejected(&body));
 }
 
 #[test]
@@ -530,6 +539,24 @@ fn label_values_come_out_as_they_went_in() {
     }
     assert_eq!(rejections(&[]), rejected(&body));
     scene.assert_log_is_printable();
+}
+
+#[test]
+fn a_unit_comes_out_in_the_help_as_it_went_in() {
+    let mut scene = Scene::new(&[]);
+    let units = [r"a\b\n", r#"say "hi""#, "<b>bold</b>", "{x=\"1\"}", "tokens per second", "µs/🚀"];
+    let text: String = units
+        .iter()
+        .enumerate()
+        .map(|(index, unit)| model(&format!("Unit{index}.{unit}:1.0"), "ModelName:m,Level:Model"))
+        .collect();
+    let body = scene.feed(text);
+    for (index, unit) in units.iter().enumerate() {
+        let help = body.families.get(&format!("Unit{index}")).and_then(|family| family.help.clone());
+        assert_eq!(Some(format!("Torchserve prometheus untyped metric with unit: {unit}")), help);
+    }
+    scene.assert_log_is_printable();
+    assert!(!scene.server.page().contains("<b>"));
 }
 
 #[test]
@@ -800,7 +827,8 @@ fn a_flood_of_bad_lines_is_one_warning_for_each_reason() {
 fn each_reason_to_reject_a_line_is_said() {
     let mut scene = Scene::new(&["--limit.series", "50"]);
     let body = scene.feed(bad_lines());
-    let log = scene.server.log();
+    // The last line of all.
+    let log = scene.server.log_with("no_room");
     let silent: Vec<_> =
         rejected(&body).into_keys().filter(|reason| !log.contains(reason.as_str())).collect();
     assert_eq!(Vec::<String>::new(), silent, "{log}");
@@ -819,6 +847,8 @@ fn two_servers_in_one_file_are_counted_and_said_once() {
     }
     let source = [("source", "ts_metrics.log")];
     assert!(body.value("inferometer_interleaved_hosts_total", &source).unwrap() > 0.0);
+    scene.server.log_with("level=warn");
+    scene.feed("");
     let log = scene.server.log();
     assert_eq!(1, log.lines().filter(|line| line.contains("level=warn")).count(), "{log}");
 }
@@ -848,8 +878,7 @@ fn our_own_log_holds_no_control_characters_of_the_log() {
         text += &frontend(&format!("QueueTime.Milliseconds:{evil}"), "Level:Host");
         text += &frontend(&format!("Requests2XX.Count:-1.0{evil}"), "Level:Host");
         scene.feed(text);
-        let log = scene.server.log();
-        assert!(log.contains("not_a_metric"), "{log}");
+        let log = scene.server.log_with("not_a_metric");
         assert!(log.lines().all(|line| line.len() < 1000), "{log}");
         scene.assert_log_is_printable();
     }
@@ -989,9 +1018,12 @@ fn access_lines(layout: impl Fn(String) -> String) -> String {
     for forged in FORGED {
         // The protocol's name is the client's text too; Netty takes any word there.
         for protocol in ["HTTP/1.1", "FOO/1.1", "HTTP/1.1\"", "="] {
-            text += &layout(format!("/127.0.0.1:5 \"GET /{forged} {protocol}\" 404 0"));
-            text += &layout(format!("/127.0.0.1:5 \"={forged} / {protocol}\" 404 0"));
-            text += &layout(format!("/127.0.0.1:5 \"GET / {forged} {protocol}\" 404 0"));
+            // An address may come with its name, and that of a Unix socket is empty.
+            for client in ["/127.0.0.1:5", "/[0:0:0:0:0:0:0:1]:5", "localhost/127.0.0.1:5", ""] {
+                text += &layout(format!("{client} \"GET /{forged} {protocol}\" 404 0"));
+                text += &layout(format!("{client} \"={forged} / {protocol}\" 404 0"));
+                text += &layout(format!("{client} \"GET / {forged} {protocol}\" 404 0"));
+            }
         }
     }
     text

@@ -31,12 +31,21 @@ pub struct Format {
 pub static FORMATS: &[Format] = &[
     Format {
         name: "torchserve",
-        summary: "TorchServe's ts_metrics.log, model_metrics.log and access_log.log (0.1 to 0.12, any layout)",
+        summary: "TorchServe's ts_metrics.log and model_metrics.log (0.1 to 0.12, any layout)",
         declares: true,
         repeats_metrics: false,
         recognises: torchserve::recognises_metric_file,
         frame: torchserve::frame,
         parse: torchserve::parse_metric_file,
+    },
+    Format {
+        name: "torchserve-access",
+        summary: "TorchServe's access_log.log",
+        declares: false,
+        repeats_metrics: false,
+        recognises: torchserve::recognises_access_log,
+        frame: framing::line,
+        parse: torchserve::parse_access_log,
     },
     Format {
         name: "torchserve-console",

@@ -78,7 +78,8 @@ pub(crate) fn number(input: &str) -> Parsed<'_, f64> {
     let value = match plain {
         "Infinity" => Some(f64::INFINITY),
         "NaN" => Some(f64::NAN),
-        digits if is_decimal(digits) => digits.parse::<f64>().ok(),
+        // Java writes `Infinity`; digits that overflow are no number of a server.
+        digits if is_decimal(digits) => digits.parse::<f64>().ok().filter(|value| value.is_finite()),
         _ => None,
     };
     match value {

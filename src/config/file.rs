@@ -53,8 +53,36 @@ pub(crate) struct SourceEntry {
     pub(crate) path: PathBuf,
     pub(crate) format: Option<Spanned<String>>,
     #[serde(default)]
-    pub(crate) labels: BTreeMap<String, String>,
+    pub(crate) labels: SourceLabels,
     pub(crate) timezone: Option<Spanned<String>>,
+}
+
+/// Labels with the places of their names.
+#[derive(Debug, Default)]
+pub(crate) struct SourceLabels(pub(crate) Vec<(Spanned<String>, String)>);
+
+impl<'de> Deserialize<'de> for SourceLabels {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(AnyLabels)
+    }
+}
+
+struct AnyLabels;
+
+impl<'de> Visitor<'de> for AnyLabels {
+    type Value = SourceLabels;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a mapping of label names to values")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<SourceLabels, A::Error> {
+        let mut labels = Vec::new();
+        while let Some(entry) = map.next_entry::<Spanned<String>, String>()? {
+            labels.push(entry);
+        }
+        Ok(SourceLabels(labels))
+    }
 }
 
 /// Reads a YAML file into `T`.
@@ -84,7 +112,19 @@ pub fn parse_yaml<T: serde::de::DeserializeOwned>(name: &str, text: &str) -> Res
         let what = what.lines().next().unwrap_or_default();
         let what = what.split(" at line ").next().unwrap_or(what);
         match error.location() {
-            Some(location) => format!("{name}:{}:{}: {what}", location.line(), location.column()),
+            Some(location) => {
+                let line = usize::try_from(location.line()).unwrap_or(1);
+                let shown: String = text
+                    .lines()
+                    .nth(line.saturating_sub(1))
+                    .unwrap_or_default()
+                    .trim()
+                    .chars()
+                    .take(100)
+                    .collect();
+                let shown = shown.escape_debug();
+                format!("{name}:{line}:{}: {what} in: {shown}", location.column())
+            }
             None => format!("{name}:1:1: {what}"),
         }
     })
@@ -234,8 +274,14 @@ const BOUNDS_MAX: usize = 200;
 
 impl<'de> Deserialize<'de> for Bounds {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let mut bounds = match BoundsText::deserialize(deserializer)? {
-            BoundsText::List(bounds) => bounds,
+        let bounds = match BoundsText::deserialize(deserializer)? {
+            BoundsText::List(mut bounds) => {
+                // `+Inf` may be written; it is there in any case.
+                if bounds.last() == Some(&f64::INFINITY) {
+                    bounds.pop();
+                }
+                bounds
+            }
             BoundsText::Rule(BoundsRule::Linear { start, width, count }) => {
                 (0..count).map(|step| start + width * f64::from(step)).collect()
             }
@@ -243,9 +289,6 @@ impl<'de> Deserialize<'de> for Bounds {
                 (0..count).map(|step| start * factor.powi(i32::from(step))).collect()
             }
         };
-        if bounds.last() == Some(&f64::INFINITY) {
-            bounds.pop();
-        }
         let ascending = bounds.iter().zip(bounds.iter().skip(1)).all(|(low, high)| low < high);
         if bounds.is_empty()
             || bounds.len() > BOUNDS_MAX

@@ -56,7 +56,7 @@ pub struct RunFlags {
 #[derive(Args, Debug)]
 pub struct DemoFlags {
     /// Requests per second that the pretended server answers, on average
-    #[arg(long, value_name = "N", default_value_t = 20.0, value_parser = positive)]
+    #[arg(long, env = "INFEROMETER_RATE", value_name = "N", default_value_t = 20.0, value_parser = positive)]
     pub rate: f64,
     #[command(flatten)]
     #[expect(missing_docs, reason = "a group of flags; each one is documented")]
@@ -73,7 +73,8 @@ pub struct ReplayFlags {
     #[arg(value_name = "FILE", required = true)]
     pub files: Vec<PathBuf>,
     /// Exit 1 if a line was rejected
-    #[arg(long)]
+    #[arg(long, env = "INFEROMETER_STRICT", value_name = "BOOL", num_args = 0..=1, require_equals = true,
+          default_value_t = false, default_missing_value = "true")]
     pub strict: bool,
     /// Fold a console beside the metric files that it repeats
     #[arg(long = "source.allow-repeats", env = "INFEROMETER_SOURCE_ALLOW_REPEATS", value_name = "BOOL",
@@ -148,7 +149,8 @@ pub struct WebFlags {
         env = "INFEROMETER_WEB_LISTEN_ADDRESS",
         value_name = "[HOST]:PORT",
         default_value = ":9082",
-        value_delimiter = ','
+        value_delimiter = ',',
+        value_parser = listen_address
     )]
     pub listen: Vec<String>,
     /// Path of the metrics
@@ -280,6 +282,11 @@ fn positive(text: &str) -> Result<f64, String> {
     } else {
         Err("above 0, up to 10000".into())
     }
+}
+
+fn listen_address(text: &str) -> Result<String, String> {
+    let port = text.rsplit_once(':').map(|(_, port)| port.parse::<u16>());
+    if matches!(port, Some(Ok(_))) { Ok(text.to_owned()) } else { Err("not [HOST]:PORT".into()) }
 }
 
 fn telemetry_path(text: &str) -> Result<String, String> {

@@ -42,7 +42,7 @@ const TORCHSERVE: [(&str, Role, &str); 4] = [
     ("ts_log.log", Role::FactsOnly, "torchserve-console"),
     ("ts_metrics.log", Role::All, "torchserve"),
     ("model_metrics.log", Role::All, "torchserve"),
-    ("access_log.log", Role::All, "torchserve"),
+    ("access_log.log", Role::All, "torchserve-access"),
 ];
 
 /// TorchServe's other file; it holds the models' own output.

@@ -234,17 +234,29 @@ impl Source {
         &mut self,
         changes: &mut Changes,
         mut take: impl FnMut(Piece<'_>, &'static Format),
-    ) -> io::Result<bool> {
-        let Some(format) = self.settle_format() else { return Ok(false) };
+    ) -> bool {
+        let Some(format) = self.settle_format() else { return false };
         let now = Instant::now();
         let mut left = TURN;
         let mut at = 0;
         let excess = self.open.len().saturating_sub(HELD_MAX);
         while let Some(open) = self.open.get_mut(at) {
             let Some(stream) = self.streams.get_mut(&open.stream) else { break };
-            let ended = drain(open, stream, format, &mut left, now, &mut take)?;
+            let ended = match drain(open, stream, format, &mut left, now, &mut take) {
+                Ok(ended) => ended,
+                Err(error) => {
+                    // One file that cannot be read must not keep the others from being read.
+                    self.error = Some(format!("cannot read {}: {error}", self.name));
+                    if open.tail.can_grow() {
+                        at += 1;
+                    } else {
+                        self.close(at);
+                    }
+                    continue;
+                }
+            };
             if left == 0 {
-                return Ok(true);
+                return true;
             }
             let is_final = !open.is_live
                 && (!open.tail.can_grow() || at < excess || now.duration_since(open.grew) >= HELD);
@@ -258,7 +270,7 @@ impl Source {
                 at += 1;
             }
         }
-        Ok(false)
+        false
     }
 
     /// A parsed line proves the format that was only assumed.
@@ -547,7 +559,10 @@ fn drain(
             let piece = open.tail.next(format);
             match piece {
                 Piece::End => break,
-                Piece::Passing(part) => stream.pass_over(part),
+                Piece::Passing(part) => {
+                    stream.pass_over(part);
+                    take(piece, format);
+                }
                 Piece::Record(record) | Piece::TooLong(record) | Piece::HalfLine(record) => {
                     stream.consume(record);
                     take(piece, format);

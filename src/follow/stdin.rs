@@ -65,6 +65,7 @@ impl Stdin {
                 }
                 Err(TryRecvError::Empty) => break,
                 Err(TryRecvError::Disconnected) => {
+                    any |= self.is_open;
                     self.end(&mut take);
                     break;
                 }

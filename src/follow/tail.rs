@@ -102,19 +102,33 @@ pub(crate) fn open_regular(path: &Path) -> io::Result<(File, Metadata)> {
 pub(crate) fn content(file: File) -> io::Result<Box<dyn Read + Send>> {
     let mut magic = [0; 2];
     let is_gzip = file.read_at(&mut magic, 0)? == 2 && magic == MAGIC;
-    let file = BufReader::with_capacity(64 * 1024, file);
+    let file = BufReader::with_capacity(64 * 1024, FromStart { file, position: 0 });
     Ok(if is_gzip { Box::new(Unpacked::new(file)) } else { Box::new(file) })
+}
+
+/// A file read from its first byte. Copies of a descriptor share one cursor, so it has a position of its own.
+struct FromStart {
+    file: File,
+    position: u64,
+}
+
+impl Read for FromStart {
+    fn read(&mut self, space: &mut [u8]) -> io::Result<usize> {
+        let read = self.file.read_at(space, self.position)?;
+        self.position += read as u64;
+        Ok(read)
+    }
 }
 
 /// The members of a gzip file, one after the other.
 struct Unpacked {
     /// The member that is being read; none at the end.
-    member: Option<GzDecoder<BufReader<File>>>,
+    member: Option<GzDecoder<BufReader<FromStart>>>,
     length: u64,
 }
 
 impl Unpacked {
-    fn new(file: BufReader<File>) -> Self {
+    fn new(file: BufReader<FromStart>) -> Self {
         Self { member: Some(GzDecoder::new(file)), length: 0 }
     }
 

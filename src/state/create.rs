@@ -1,11 +1,12 @@
 //! How families come to be: declared, seen for the first time, derived; and how they get a late type.
 
 use super::family::{Derivation, Family, Origin};
-use super::naming::{self, Exposed};
+use super::naming::{self, Exposed, Naming};
 use super::value::{BATCH_BOUNDS, LATENCY_BOUNDS};
-use super::{REMEMBERED, State, names};
+use super::{REMEMBERED, Rules, State, names};
 use heck::ToSnakeCase;
-use parsers::{Kind, Reason, Scope};
+use parsers::{Kind, Reason, Scope, Unit};
+use std::collections::HashSet;
 
 impl State {
     pub(super) fn create<'a>(
@@ -30,6 +31,9 @@ impl State {
         let kind = kind.or_else(|| rules.types.get(name).copied()).or_else(|| self.told.get(name).copied());
         let exposed = Exposed::new(rules.naming, kind, name, unit, &labels);
         names::check(&exposed, kind)?;
+        if declared.is_none() && name.len() + unit.len() > NAME_MAX {
+            return Err(Reason::NoRoom);
+        }
         if declared.is_none()
             && (self.series >= rules.series_limit || self.families.len() >= rules.series_limit)
         {
@@ -37,10 +41,13 @@ impl State {
             return Err(Reason::NoRoom);
         }
         let at = self.families.len();
-        let losers = self.names.claim(&exposed.name, kind, at, |other| {
-            self.families.get(other).is_some_and(|family| family.origin == Origin::Derived)
-        })?;
-        self.drop_families(&losers);
+        // By convention one thing is measured once: the histogram takes the name of what it replaces.
+        let is_replaced =
+            rules.naming == Naming::Prometheus && feeds_histogram(&rules, scope, name, unit).is_some();
+        if !is_replaced {
+            self.claim_for_log(&exposed.name, kind, at)?;
+        }
+        let exposed_name = exposed.name.clone();
         let mut family = Family::new(Origin::Log(scope), name, unit, kind, exposed);
         family.label_names = labels;
         if let Some(bounds) = rules.buckets.get(name) {
@@ -52,27 +59,47 @@ impl State {
             *place = Some(at);
         }
         let derived = self.derivation(at);
+        // Without its histogram it is shown itself, if its name is still free.
+        let clash = match &derived {
+            None if is_replaced => self.claim_for_log(&exposed_name, kind, at).err(),
+            _ => None,
+        };
         if let Some(family) = self.families.get_mut(at) {
             family.derived = derived;
+            family.refused = clash;
         }
         Ok(at)
+    }
+
+    /// Claims the sample names of a log family; derived families that had them end.
+    fn claim_for_log(&mut self, name: &str, kind: Option<Kind>, at: usize) -> Result<(), Reason> {
+        let losers = self.names.claim(name, kind, at, |other| {
+            self.families.get(other).is_some_and(|family| family.origin == Origin::Derived)
+        })?;
+        self.drop_families(&losers);
+        Ok(())
     }
 
     /// Sets up the histogram in seconds that a time metric feeds, if it feeds one.
     pub(super) fn derivation(&mut self, at: usize) -> Option<Derivation> {
         let rules = self.rules.clone();
-        let family = self.families.get(at).filter(|_| rules.latency_histograms)?;
+        let family = self.families.get(at)?;
         let Origin::Log(scope) = family.origin else { return None };
-        if scope == Scope::Server && !DERIVED_OF_SERVER.contains(&family.name.as_str()) {
-            return None;
-        }
-        let unit = naming::is_time(&family.unit)?;
-        let (name, label_names) = (family.name.clone(), family.label_names.clone());
+        let unit = feeds_histogram(&rules, scope, &family.name, &family.unit)?;
+        let (name, unit_word) = (family.name.clone(), family.unit.clone());
+        let label_names = family.label_names.clone();
         let kept = label_names.iter().enumerate();
         let kept =
             kept.filter(|(_, label)| !["hostname", "level"].contains(&label.to_ascii_lowercase().as_str()));
         let labels: Vec<(usize, String)> = kept.map(|(at, label)| (at, label.to_snake_case())).collect();
-        let target = self.histogram(&naming::derived_name(&name), &derived_help(&name), &LATENCY_BOUNDS)?;
+        // Two names may become one in snake case, or an illegal one; then there is no histogram.
+        let names: HashSet<&str> = labels.iter().map(|(_, name)| name.as_str()).collect();
+        let is_legal = |name: &&str| naming::is_label_name(name) && *name != "le";
+        if names.len() < labels.len() || !names.iter().all(is_legal) {
+            return None;
+        }
+        let help = derived_help(&name, &unit_word);
+        let target = self.histogram(&naming::derived_name(&name), &help, &LATENCY_BOUNDS)?;
         let batch =
             (name == PER_BATCH).then(|| self.histogram(BATCH_SIZE, BATCH_HELP, &BATCH_BOUNDS)).flatten();
         Some(Derivation { family: target, unit, labels, batch })
@@ -101,7 +128,7 @@ impl State {
     }
 
     pub(super) fn learn(&mut self, name: &str, kind: Kind) {
-        if self.told.contains_key(name) || self.told.len() >= REMEMBERED {
+        if self.told.contains_key(name) || self.told.len() >= REMEMBERED || name.len() > NAME_MAX {
             return;
         }
         self.told.insert(name.into(), kind);
@@ -109,15 +136,16 @@ impl State {
         let Some(at) = self.find(Scope::Model, name).filter(untyped) else { return };
         let Some(family) = self.families.get(at) else { return };
         let exposed = Exposed::new(self.rules.naming, Some(kind), name, &family.unit, &family.label_names);
-        self.names.release(at);
+        let is_replaced = self.rules.naming == Naming::Prometheus && family.derived.is_some();
         let claimed = names::check(&exposed, Some(kind)).and_then(|()| {
-            self.names.claim(&exposed.name, Some(kind), at, |other| {
-                self.families.get(other).is_some_and(|family| family.origin == Origin::Derived)
-            })
+            if is_replaced {
+                return Ok(());
+            }
+            self.names.release(at);
+            self.claim_for_log(&exposed.name, Some(kind), at)
         });
         match claimed {
-            Ok(losers) => {
-                self.drop_families(&losers);
+            Ok(()) => {
                 if let Some(family) = self.families.get_mut(at) {
                     family.exposed = exposed;
                     family.become_typed(kind);
@@ -154,7 +182,16 @@ pub(crate) const QUEUE_MICROSECONDS: &str = "ts_queue_latency_microseconds";
 const PER_BATCH: &str = "PredictionTime";
 const BATCH_SIZE: &str = "ts_batch_size";
 const BATCH_HELP: &str = "Requests per batch: the request ids on each PredictionTime line.";
-fn derived_help(name: &str) -> String {
+/// The unit of a time metric whose lines also feed a histogram.
+fn feeds_histogram(rules: &Rules, scope: Scope, name: &str, unit: &str) -> Option<Unit> {
+    let is_wanted = scope == Scope::Model || DERIVED_OF_SERVER.contains(&name);
+    naming::is_time(unit).filter(|_| rules.latency_histograms && is_wanted)
+}
+
+/// The longest name and unit of a metric that nobody declares, in bytes.
+const NAME_MAX: usize = 512;
+
+fn derived_help(name: &str, unit: &str) -> String {
     let what = match name {
         "ts_inference_latency_microseconds" => "Time from a request's arrival to its answer",
         QUEUE_MICROSECONDS => "Time that a request waited for a worker",
@@ -165,5 +202,5 @@ fn derived_help(name: &str) -> String {
         }
         _ => "Distribution of the times",
     };
-    format!("{what}. From {name}.")
+    format!("{what}. From {name}, unit {unit} in the log.")
 }

@@ -60,4 +60,14 @@ impl State {
         facts.reject(rejection.reason);
         Err(rejection)
     }
+
+    /// Counts a line that was passed over because of its length.
+    pub fn pass_over(&mut self, bytes: u64, origin: &Origin<'_>) -> Rejection {
+        self.heard(origin);
+        if let Some(facts) = self.source_mut(origin.source) {
+            facts.bytes += bytes;
+            facts.reject(Reason::TooLong);
+        }
+        Rejection { reason: Reason::TooLong, error: None }
+    }
 }

@@ -4,6 +4,8 @@
 //! series exactly when a reader of `/metrics` would take them for one: `("ab","c")` and `("a","bc")`
 //! stay apart, which the `prometheus` crate's vectors do not give.
 
+use std::collections::BTreeMap;
+
 /// The longest label set that becomes a series of its own; a longer one counts as having no room.
 pub(crate) const LABELS_MAX: usize = 4096;
 
@@ -19,6 +21,25 @@ pub(crate) fn push(text: &mut String, name: &str, value: &str) {
     text.push_str("=\"");
     escape_into(text, value);
     text.push('"');
+}
+
+/// Appends a source's configured labels. One that the series has itself, or that a histogram's buckets
+/// have, is left out: a label set may not name a label twice.
+pub(crate) fn push_source(text: &mut String, labels: &BTreeMap<String, String>, is_histogram: bool) {
+    for (name, value) in labels {
+        if !has(text, name) && !(is_histogram && name == "le") {
+            push(text, name, value);
+        }
+    }
+}
+
+/// Whether the text names the label. A value cannot pretend to: its quotes are escaped.
+fn has(text: &str, name: &str) -> bool {
+    text.match_indices(name).any(|(at, _)| {
+        let before = text.get(..at).unwrap_or_default();
+        let after = text.get(at + name.len()..).unwrap_or_default();
+        (before.is_empty() || before.ends_with("\",")) && after.starts_with("=\"")
+    })
 }
 
 /// Escapes a label value (text format 0.0.4 and OpenMetrics agree: `\`, `"` and line feed).
@@ -47,6 +68,14 @@ mod tests {
     fn label_sets_never_merge() {
         assert_ne!(labels(&[("a", "ab"), ("b", "c")]), labels(&[("a", "a"), ("b", "bc")]));
         assert_ne!(labels(&[("a", "x\",b=\"y")]), labels(&[("a", "x"), ("b", "y")]));
+    }
+
+    #[test]
+    fn a_sources_label_yields_to_the_series_own() {
+        let mut text = labels(&[("Level", "a,model=\"b"), ("x_model", "c")]);
+        let configured = ["Level", "le", "model"].map(|name| (name.to_owned(), "s".to_owned()));
+        push_source(&mut text, &BTreeMap::from(configured), true);
+        assert_eq!(r#"Level="a,model=\"b",x_model="c",model="s""#, text);
     }
 
     #[test]

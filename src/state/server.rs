@@ -3,6 +3,7 @@
 use super::Origin;
 use parsers::{Civil, ServerFact};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// One server: the sources of a folder.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -16,8 +17,8 @@ pub(crate) struct Server {
     pub(crate) metrics_config: Option<String>,
     /// Seconds since 1970.
     pub(crate) started: Option<f64>,
-    /// The source's configured labels, rendered.
-    pub(crate) labels: String,
+    /// The source's configured labels.
+    pub(crate) labels: BTreeMap<String, String>,
 }
 
 impl Server {
@@ -25,8 +26,7 @@ impl Server {
     pub(crate) fn note(&mut self, fact: &ServerFact<'_>, origin: &Origin<'_>) {
         const TEXT_MAX: usize = 256;
         let bounded = |text: &str| text.trim().chars().take(TEXT_MAX).collect::<String>();
-        self.labels.clear();
-        origin.labels.iter().for_each(|(name, value)| super::labels::push(&mut self.labels, name, value));
+        self.labels.clone_from(origin.labels);
         match fact {
             ServerFact::Started(time) => self.started = seconds(*time, origin.offset_minutes),
             ServerFact::Version(version) => {

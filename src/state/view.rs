@@ -6,6 +6,7 @@ use super::family::{Family, Origin};
 use super::value::Shown;
 use super::{State, labels, naming};
 use parsers::Kind;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// The type that an exposition names.
@@ -291,13 +292,13 @@ impl State {
 }
 
 /// Two servers without configured labels would share a label set; the one that came up last stands.
-fn push_server(family: &mut FamilyView, mut text: String, source_labels: &str, value: f64) {
-    if !source_labels.is_empty() {
-        if !text.is_empty() {
-            text.push(',');
-        }
-        text.push_str(source_labels);
-    }
+fn push_server(
+    family: &mut FamilyView,
+    mut text: String,
+    source_labels: &BTreeMap<String, String>,
+    value: f64,
+) {
+    labels::push_source(&mut text, source_labels, false);
     match family.series.iter_mut().find(|series| *series.labels == *text) {
         Some(known) => known.value = Shown::Number(value),
         None => family.series.push(SeriesView { labels: text.into(), value: Shown::Number(value) }),

@@ -147,6 +147,11 @@ impl Server {
         self.log.lock().expect("the log is whole").clone()
     }
 
+    /// The log, once it says this: what a process writes is read a moment later.
+    pub(crate) fn log_with(&self, words: &str) -> String {
+        eventually(&format!("{words:?} in the log"), || Some(self.log()).filter(|log| log.contains(words)))
+    }
+
     /// Scrapes `/metrics`.
     pub(crate) fn scrape(&self) -> Exposition {
         let reply = http::get(self.address, "/metrics");

@@ -63,13 +63,35 @@ pub(super) fn parse_metric_file(
     if let Some(logged) = console::line(text) {
         return parse_logged(text, &logged, catalog, sink);
     }
-    if let Some(access) = access::line(text) {
-        return Ok(tell(sink, Event::Access(access)));
+    if access::is_line(text) {
+        return access::line(text).map(|access| tell(sink, Event::Access(access)));
     }
     if text.contains("MutableLogEvent@") && !text.contains("|#") {
         return Err(ParseError::new(Reason::NoData, "a metric, not a MutableLogEvent's address", 0));
     }
     metric::line(text, catalog).map(|sample| tell(sink, Event::Sample(sample)))
+}
+
+/// Reads a line of `access_log.log`; nothing else can stand in it.
+pub(super) fn parse_access_log(
+    record: &[u8],
+    _catalog: &Catalog,
+    sink: Sink<'_>,
+) -> Result<Outcome, ParseError> {
+    let text = utf8(record)?;
+    if text.trim().is_empty() {
+        return Ok(Outcome::Ignored);
+    }
+    let access = match console::line(text) {
+        Some(logged) if logged.logger == console::ACCESS => access::line(logged.message),
+        _ => access::line(text),
+    };
+    access.map(|access| tell(sink, Event::Access(access)))
+}
+
+/// Whether a line can only stand in an access log.
+pub(super) fn recognises_access_log(line: &str) -> bool {
+    parse_access_log(line.as_bytes(), &Catalog::default(), &mut |_| {}) == Ok(Outcome::Parsed)
 }
 
 /// Reads a line of the console or of `ts_log.log`, where lines of all loggers stand and only those of
@@ -99,9 +121,10 @@ pub(super) fn recognises_metric_file(line: &str) -> bool {
     if let Some(logged) = console::line(bare) {
         return logged.is_metric() && metric::line(logged.message, &Catalog::default()).is_ok();
     }
-    let mut told = false;
-    match parse_metric_file(line.as_bytes(), &Catalog::default(), &mut |_| told = true) {
-        Ok(_) => told,
+    let mut has_sample = false;
+    let mut note = |event: Event<'_>| has_sample |= matches!(event, Event::Sample(_));
+    match parse_metric_file(line.as_bytes(), &Catalog::default(), &mut note) {
+        Ok(_) => has_sample,
         Err(error) => error.reason == Reason::NoData,
     }
 }

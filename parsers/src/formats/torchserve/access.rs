@@ -1,13 +1,27 @@
 //! Lines of `access_log.log` (pytorch/serve: `…/archive/model/…`, logger `ACCESS_LOG`):
 //! `/127.0.0.1:59146 "POST /predictions/resnet18 HTTP/1.1" 200 10`, the last number in milliseconds.
 
-use crate::Access;
 use crate::grammar::civil;
+use crate::{Access, ParseError, Reason};
+
+/// Whether a line's message begins like one of the access log: then it is one, whatever a client has put
+/// into its request, and never a metric.
+pub(super) fn is_line(text: &str) -> bool {
+    message_of(text).starts_with('/')
+}
 
 /// Reads a line of the file: an optional time, then the message.
-pub(super) fn line(text: &str) -> Option<Access<'_>> {
-    let rest = civil(text).map_or(text, |(rest, _)| rest);
-    message(rest.trim_start().strip_prefix("- ").unwrap_or(rest))
+pub(super) fn line(text: &str) -> Result<Access<'_>, ParseError> {
+    let message = message_of(text);
+    let column = text.len() - message.len();
+    self::message(message).ok_or(ParseError::new(Reason::Malformed, EXPECTED, column))
+}
+
+const EXPECTED: &str = "/<client> \"<method> <target> HTTP/<version>\" <code> <milliseconds>";
+
+fn message_of(text: &str) -> &str {
+    let rest = civil(text).map_or(text, |(rest, _)| rest).trim_start();
+    rest.strip_prefix("- ").unwrap_or(rest)
 }
 
 /// Reads the logger's message. The target is the client's text, quotes and all, so the parts around it

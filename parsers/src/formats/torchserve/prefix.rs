@@ -13,15 +13,16 @@ const LAYOUT_WORDS: [&str; 8] =
 /// against `[\w\s]+`, pytorch/serve: `…/metrics/Metric.java`). For other layouts the name is searched
 /// from the right: the last word with a dot, and the plain words before it, since a name may hold blanks.
 pub(super) fn skip<'a>(text: &'a str, catalog: &Catalog) -> &'a str {
-    let after_dash = text.rsplit_once(" - ").map_or(text, |(_, after)| after);
-    let name = skip_colours(after_dash.trim_start());
+    let dashed = text.rsplit_once(" - ").map(|(_, after)| after);
+    let name = skip_colours(dashed.unwrap_or(text).trim_start());
     if is_declared(name, catalog) {
         return name;
     }
     let Some(dotted) = last_dotted_word(name) else { return name };
     let bare = after_delimiter(name.get(dotted..).unwrap_or(name));
     let start = name.len() - bare.len();
-    if start > dotted || is_declared(bare, catalog) {
+    // Behind a dash there is nothing but the name: `My HandlerTime` is not `HandlerTime`.
+    if start > dotted || (dashed.is_none() && is_declared(bare, catalog)) {
         return bare;
     }
     name.get(first_plain_word(name, start)..).unwrap_or(name)
