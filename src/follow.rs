@@ -11,6 +11,7 @@ mod discover;
 mod drive;
 mod pace;
 mod source;
+mod sources;
 mod stdin;
 mod store;
 mod stream;
@@ -20,17 +21,16 @@ mod wake;
 pub use drive::run;
 pub use pace::Waker;
 pub use source::Start;
+pub use sources::repeats_by_name;
 
 use crate::publish::{Board, PathProblem, Published, SourceStatus, Status};
 use crate::snapshot::Found as FoundState;
 use crate::state::{Origin, Outcome, Role, Rules, State};
 use complaints::Complaints;
 use cut::Piece;
-use discover::{Found, discover};
 use parsers::Format;
-use source::{Setup, Source};
+use source::Source;
 use std::collections::{BTreeMap, HashMap};
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -199,8 +199,9 @@ impl Follower {
         self.board.view.put(Published { generation: self.generation, view: self.state.view(Some(now)) });
     }
 
-    /// Takes the state folder and goes on where its snapshot was. Tells whether it could.
-    fn begin(&mut self, now: u64) -> bool {
+    /// Takes the state folder, goes on where its snapshot was, and publishes that. Tells whether it could;
+    /// if not, another instance has the folder, and each step tries again.
+    pub fn begin(&mut self, now: u64) -> bool {
         let Some(found) = self.store.acquire() else { return false };
         self.has_begun = true;
         let mut may_publish = true;
@@ -251,119 +252,19 @@ impl Follower {
         self.post_status(now);
     }
 
-    fn find_sources(&mut self) -> bool {
-        self.watch.forget_absent();
-        self.problems.clear();
-        let mut has_new = false;
-        for watched in self.settings.paths.clone() {
-            if watched.path == Path::new("-") {
-                continue;
-            }
-            self.watch.add(folder_of(&watched.path));
-            match discover(&watched.path, &self.settings.allowed_roots) {
-                Ok(found) => {
-                    self.complaints.path_is_good(&watched.path);
-                    for found in found {
-                        has_new |= self.add_source(&found, &watched);
-                    }
-                }
-                Err(problem) => {
-                    self.problems.push(self.complaints.path(&watched.path, &problem));
-                }
-            }
-        }
-        has_new
-    }
-
-    fn add_source(&mut self, found: &Found, watched: &WatchedPath) -> bool {
-        let same = |source: &&Source| is_same_file(&source.live_path, &found.live);
-        if self.sources.iter().any(|source| same(&source)) {
-            return false;
-        }
-        let folder = folder_of(&found.live).to_owned();
-        self.watch.add(&folder);
-        if self.repeats(found, &folder) {
-            return false;
-        }
-        let server = match self.servers.get(&folder) {
-            Some(server) => *server,
-            None => {
-                let server = self.state.add_server();
-                self.servers.insert(folder, server);
-                server
-            }
-        };
-        let saved = self.absent.remove(&found.live);
-        let facts = match &saved {
-            Some(saved) => saved.facts,
-            None => {
-                let name = self.source_name(&found.live);
-                self.state.add_source(&name)
-            }
-        };
-        let name = self.state.source(facts).map_or_else(String::new, |facts| facts.name.clone());
-        let saved_format = saved.as_ref().and_then(|saved| parsers::format_named(saved.format.as_deref()?));
-        let setup = Setup {
-            facts,
-            server,
-            name,
-            labels: watched.labels.clone(),
-            offset_minutes: watched.offset_minutes,
-            format: watched.format.or(saved_format),
-            start: if self.is_ready { Start::Start } else { self.settings.start },
-            line_max: self.settings.line_max,
-            // A source that appeared while we were down is new, its archives too.
-            has_history: saved.is_none() && self.is_first_start && !self.is_ready,
-            streams: saved.map_or_else(Vec::new, |saved| saved.streams),
-        };
-        let source = Source::new(found, setup);
-        tracing::info!(source = %source.name, file = %source.live_path.display(), "following");
-        if source.format.is_some_and(|format| format.declares) && found.role == Role::All {
-            self.state.declare();
-        }
-        self.sources.push(source);
-        true
-    }
-
-    /// A console repeats the metric files beside it: counting both would count each line twice.
-    fn repeats(&mut self, found: &Found, folder: &Path) -> bool {
-        if self.settings.allow_repeats || found.role == Role::FactsOnly {
-            return false;
-        }
-        let format = found.format.and_then(parsers::format_named);
-        let format = format.or_else(|| detect_file(&found.live));
-        let Some(format) = format else { return false };
-        let beside = self.sources.iter().filter(|source| source.role == Role::All);
-        let beside = beside.filter(|source| folder_of(&source.live_path) == folder);
-        let other = beside.filter_map(|source| Some((source, source.format?)));
-        let mut clash = other.filter(|(_, other)| other.repeats_metrics != format.repeats_metrics);
-        let Some((source, _)) = clash.next() else { return false };
-        self.problems.push(self.complaints.repeats(&found.live, &source.name));
-        true
-    }
-
-    /// The `source` label: the file's name, with the name of its folder where two would be alike; never a
-    /// whole path.
-    fn source_name(&self, live: &Path) -> String {
-        let is_taken =
-            |name: &str| (0..).map_while(|at| self.state.source(at)).any(|facts| facts.name == name);
-        let mut name = printable(live.file_name());
-        if is_taken(&name) {
-            name = format!("{}/{name}", printable(live.parent().and_then(Path::file_name)));
-        }
-        let numbered = (2..).map(|number| format!("{name}#{number}"));
-        std::iter::once(name.clone()).chain(numbered).find(|name| !is_taken(name)).unwrap_or(name)
-    }
-
     fn step_source(&mut self, at: usize, now: u64) -> Progress {
         let Some(source) = self.sources.get_mut(at) else { return Progress::default() };
         let mut changes = source.look(now);
+        let had_format = source.format;
+        if source.settle_format().map(|format| format.name) != had_format.map(|format| format.name) {
+            self.refuse_repeats(at);
+        }
+        let Some(source) = self.sources.get_mut(at) else { return Progress::default() };
         let (facts, role, server) = (source.facts, source.role, source.server);
         let (labels, name) = (source.labels.clone(), source.name.clone());
         let origin =
             Origin { source: facts, server, now, labels: &labels, offset_minutes: source.offset_minutes };
         let (state, complaints) = (&mut self.state, &mut self.complaints);
-        let had_format = source.format;
         let (mut proven, mut is_dirty) = (false, false);
         let read = source.read(&mut changes, |piece, format| {
             is_dirty = true;
@@ -429,24 +330,6 @@ impl Follower {
     }
 }
 
-/// Whether the named files repeat each other, with the explanation. Files that appear later are judged
-/// when they do.
-pub fn repeats_by_name(settings: &Settings) -> Option<String> {
-    if settings.allow_repeats {
-        return None;
-    }
-    let files = settings.paths.iter().map(|watched| &watched.path).filter(|path| path.is_file());
-    let files: Vec<(&PathBuf, &Format)> = files.filter_map(|path| Some((path, detect_file(path)?))).collect();
-    let (console, _) = files.iter().find(|(_, format)| format.repeats_metrics)?;
-    let (metrics, _) = files.iter().find(|(_, format)| !format.repeats_metrics)?;
-    Some(format!(
-        "{} is a console and repeats the metric lines of {}: each would count twice. Give only one of them, or \
-         --source.allow-repeats if they are of different servers",
-        console.display(),
-        metrics.display()
-    ))
-}
-
 /// Folds a piece; tells whether it proved the format.
 fn take(
     state: &mut State,
@@ -479,31 +362,6 @@ fn take(
         }
     }
     false
-}
-
-/// A file name as text; bytes that are no UTF-8 as `\xff`.
-fn printable(name: Option<&std::ffi::OsStr>) -> String {
-    let mut text = String::new();
-    for chunk in name.unwrap_or_default().as_bytes().utf8_chunks() {
-        text.push_str(chunk.valid());
-        chunk.invalid().iter().for_each(|byte| text.push_str(&format!("\\x{byte:02x}")));
-    }
-    text
-}
-
-fn detect_file(path: &Path) -> Option<&'static Format> {
-    let (file, metadata) = tail::open_regular(path).ok()?;
-    let tail = tail::Tail::new(file, &metadata, &stream::Stream::default(), 0).ok()?;
-    parsers::detect(&tail.peek().ok()?)
-}
-
-fn folder_of(path: &Path) -> &Path {
-    if path.is_dir() { path } else { path.parent().unwrap_or(path) }
-}
-
-fn is_same_file(one: &Path, other: &Path) -> bool {
-    one == other
-        || std::fs::canonicalize(one).ok().zip(std::fs::canonicalize(other).ok()).is_some_and(|(a, b)| a == b)
 }
 
 /// Seconds since 1970 by this machine's clock; only shown and compared with TTLs of minutes.

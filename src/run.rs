@@ -12,12 +12,15 @@ use std::net::{Ipv4Addr, SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// How long running scrapes may take after the end was asked for.
 const GRACE: Duration = Duration::from_millis(1500);
+
+/// How long the first answer waits for the restored state; own families are shown without it.
+const PATIENCE: Duration = Duration::from_millis(75);
 
 /// Runs the command.
 ///
@@ -70,15 +73,21 @@ fn serve(
         let listeners = listen(&web.listen).await?;
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
+        let (begun, has_begun) = tokio::sync::oneshot::channel();
         let follower = {
             let (board, waker, stop, rules) =
                 (board.clone(), waker.clone(), stop.clone(), config.rules.clone());
             let seconds = instruments.commit_seconds.clone();
-            let follower = Follower::new(settings, rules, board, &waker)?;
+            let mut follower = Follower::new(settings, rules, board, &waker)?;
             thread::Builder::new().name("follow".to_owned()).spawn(move || {
+                follower.begin(now_seconds());
+                // Nobody may be waiting any more.
+                let _nobody_waits: Result<(), ()> = begun.send(());
                 follow::run(follower, &waker, &stop, |duration| seconds.observe(duration.as_secs_f64()));
             })?
         };
+        // The restored counters are in the first answer, unless a slow disk would make it wait.
+        drop(tokio::time::timeout(PATIENCE, has_begun).await);
         let scraper = Scraper::new(board.clone(), instruments, web.max_requests as usize);
         let routes =
             Routes { telemetry_path: web.telemetry_path.clone(), scraper: Arc::new(scraper), board }.filter();
@@ -121,6 +130,10 @@ fn serve(
             _ => Err(io::Error::other("the follower has ended unexpectedly")),
         }
     })
+}
+
+fn now_seconds() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 async fn listen(addresses: &[String]) -> io::Result<Vec<TcpListener>> {

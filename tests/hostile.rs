@@ -790,18 +790,18 @@ fn many_metric_names_are_refused_when_there_is_no_room() {
 fn names_as_long_as_a_line_are_bounded_in_memory() {
     let mut scene = Scene::new(&[]);
     let long = "x".repeat(60_000);
-    for index in 0..200 {
+    for index in 0..100 {
         let text = model(&format!("n{index}{long}.ms:1"), "a:b")
             + &model(&format!("u{index}.{long}:1"), "a:b")
             + &model(&format!("l{index}.ms:1"), &format!("{long}:b"))
             + &model(&format!("v{index}.ms:1"), &format!("b:{long}"));
         append(&scene.path("model_metrics.log"), text);
-        append(&scene.path("ts_log.log"), echo(&format!("t{index}{long}"), "COUNTER").repeat(2));
+        append(&scene.path("ts_log.log"), echo(&format!("t{index}{long}"), "COUNTER"));
     }
     eventually("the files are read", || {
         let body = scene.server.scrape();
         let read = lines_of_source(&body, "model_metrics.log") + lines_of_source(&body, "ts_log.log");
-        (read >= 1200.0).then_some(())
+        (read >= 500.0).then_some(())
     });
     scene.feed("");
     let peak = scene.server.peak_memory();

@@ -16,7 +16,7 @@ mod support_properties;
 
 use inferometer::state::{Naming, Rules, State};
 use parsers::framing::Frame;
-use parsers::{Catalog, Declaration, FORMATS, Kind, Scope};
+use parsers::{Catalog, Declaration, FORMATS, Format, Kind, Scope};
 use proptest::collection::vec;
 use proptest::prelude::{
     Just, ProptestConfig, Strategy, any, prop_assert, prop_assert_eq, prop_oneof, proptest,
@@ -74,7 +74,7 @@ proptest! {
     #[test]
     fn whatever_a_log_holds_the_exposition_is_one_that_prometheus_accepts(
         rules in hostile::rules(),
-        files in vec((vec(hostile::line(), 0..25), hostile::source_labels(), select(&[0, 1][..])), 1..3),
+        files in vec((vec(hostile::line(), 0..25), hostile::source_labels(), any_format()), 1..3),
         now in any::<u64>(),
     ) {
         let series_limit = rules.series_limit as f64;
@@ -83,7 +83,7 @@ proptest! {
         let mut records = 0;
         for (index, (lines, labels, format)) in files.iter().enumerate() {
             let origin = add(&mut state, &format!("{index}.log"), labels);
-            records += fold(&mut state, &concat(lines), &FORMATS[*format], &origin);
+            records += fold(&mut state, &concat(lines), format, &origin);
         }
         strict(&whole_body(&state, Some(now)))?;
         let shown = strict(&whole_body(&state, None))?;
@@ -97,17 +97,17 @@ proptest! {
     fn well_formed_lines_read_back_to_their_label_sets_and_sums_among_whatever_else(
         shapes in shapes(),
         lines in vec((draft(), vec(hostile::line(), 0..2)), 0..25),
-        format in select(&[0, 1][..]),
+        format in any_format().prop_filter("metrics stand there", |format| format.declares),
     ) {
         let (drafts, noise): (Vec<_>, Vec<_>) = lines.into_iter().unzip();
-        let stream = Stream::new(&shapes, &drafts, FORMATS[format].name == "torchserve-console");
+        let stream = Stream::new(&shapes, &drafts, format.repeats_metrics);
         let mut state = State::new(Arc::new(Rules { catalog: stream.catalog.clone(), ..Rules::default() }));
         state.declare();
         let none = BTreeMap::new();
         let origin = add(&mut state, "a.log", &none);
         for (line, noise) in stream.lines.iter().zip(noise) {
-            fold(&mut state, line, &FORMATS[format], &origin);
-            fold(&mut state, &concat(&noise), &FORMATS[format], &origin);
+            fold(&mut state, line, format, &origin);
+            fold(&mut state, &concat(&noise), format, &origin);
         }
         let shown = only(&strict(&whole_body(&state, None))?, |name| name.starts_with(PREFIX));
         prop_assert_eq!(Vec::<String>::new(), differences(&stream.expected, &shown));
@@ -174,6 +174,27 @@ proptest! {
     }
 
     #[test]
+    fn a_state_that_was_saved_and_read_back_goes_on_as_if_it_had_not_been(
+        rules in hostile::rules(),
+        labels in hostile::source_labels(),
+        (lines, more) in (vec(hostile::line(), 0..20), vec(hostile::line(), 0..10)),
+        format in any_format(),
+    ) {
+        let rules = Arc::new(rules);
+        let mut whole = State::new(rules.clone());
+        whole.declare();
+        let origin = add(&mut whole, "a.log", &labels);
+        fold(&mut whole, &concat(&lines), format, &origin);
+        let saved = postcard::to_stdvec(&whole.save()).unwrap();
+        let mut restored = State::restore(rules, postcard::from_bytes(&saved).unwrap());
+        let shown = |state: &State| strict(&whole_body(state, None));
+        prop_assert_eq!(Vec::<String>::new(), differences(&shown(&whole)?, &shown(&restored)?));
+        fold(&mut whole, &concat(&more), format, &origin);
+        fold(&mut restored, &concat(&more), format, &origin);
+        prop_assert_eq!(Vec::<String>::new(), differences(&shown(&whole)?, &shown(&restored)?));
+    }
+
+    #[test]
     fn limits_bound_the_series_of_a_family_and_lose_no_increment(
         limit in 0..6usize,
         kind in select(&[Kind::Counter, Kind::Gauge, Kind::Histogram][..]),
@@ -230,11 +251,10 @@ proptest! {
     #[test]
     fn replay_prints_what_the_library_folds_however_its_input_arrives(
         lines in vec(hostile::line(), 0..40),
-        format in select(&[0, 1][..]),
+        format in any_format(),
         chunk in 1..400usize,
     ) {
         let bytes = concat(&lines);
-        let format = &FORMATS[format];
         let mut state = State::new(Arc::default());
         if format.declares {
             state.declare();
@@ -263,6 +283,10 @@ fn replay_in_chunks(bytes: &[u8], format: &str, chunk: usize) -> String {
     let output = child.wait_with_output().expect("replay ends");
     assert!(output.status.success(), "{}", output.status);
     String::from_utf8(output.stdout).expect("the exposition is UTF-8")
+}
+
+fn any_format() -> impl Strategy<Value = &'static Format> {
+    (0..FORMATS.len()).prop_map(|index| &FORMATS[index])
 }
 
 /// Two vectors of values that differ, often only in where one value ends and the next begins.

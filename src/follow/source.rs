@@ -5,11 +5,14 @@
 //! has changed is compared with the known streams: it continues a closed one, it is a copy of an open one,
 //! it is a copy in progress, or it is new and read from its front.
 
+mod judge;
+
 use super::cut::Piece;
 use super::discover::{Found, belongs};
-use super::stream::{Comparison, Likeness, Stream, compare};
-use super::tail::{FileId, Filled, Stamp, Tail, content, open_regular};
+use super::stream::Stream;
+use super::tail::{FileId, Filled, Tail};
 use crate::state::Role;
+use judge::{Seen, Verdict};
 use parsers::{FORMATS, Format};
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, Metadata};
@@ -27,10 +30,6 @@ const HELD_MAX: usize = 64;
 
 /// Bytes taken from a source before the next one has its turn.
 const TURN: usize = 4 * 1024 * 1024;
-
-/// How many streams are remembered, and for how many seconds after their files are gone.
-const REMEMBERED: usize = 4096;
-const REMEMBERED_FOR: u64 = 7 * 86_400;
 
 /// Where reading begins in a file that is there at the first look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -58,35 +57,6 @@ struct Open {
     stream: u64,
     grew: Instant,
     is_live: bool,
-}
-
-/// What is known about a file that is not open.
-#[derive(Clone, Copy, Debug)]
-struct Seen {
-    stamp: Stamp,
-    verdict: Verdict,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Verdict {
-    /// Nothing in it is unread: it holds this stream.
-    Consumed(u64),
-    /// It repeats a stream that is open elsewhere; it may continue it once that one ends.
-    Copy(u64),
-    /// It is still being written: not yet known.
-    Unfinished,
-    /// It cannot be read; tried again when it changes.
-    Unreadable,
-}
-
-/// What a file is to a stream that it begins with.
-enum Place {
-    /// It goes on where the stream stands.
-    Read,
-    /// There is nothing to read in it.
-    Nothing(Verdict),
-    /// The stream's bytes are in another file; this one only begins alike.
-    Elsewhere,
 }
 
 /// A file of the source.
@@ -126,6 +96,8 @@ pub(crate) struct Source {
     line_max: usize,
     /// What opening a file last failed with.
     pub(crate) error: Option<String>,
+    /// The source whose lines it repeats: then only its facts are taken.
+    pub(crate) repeats: Option<String>,
 }
 
 /// What the configuration and the state say about a new source.
@@ -170,6 +142,7 @@ impl Source {
             looked: false,
             line_max: setup.line_max,
             error: None,
+            repeats: None,
         }
     }
 
@@ -311,141 +284,6 @@ impl Source {
         candidates
     }
 
-    fn is_unknown(&self, candidate: &Candidate) -> bool {
-        if self.open.iter().any(|open| open.tail.id() == candidate.id) {
-            return false;
-        }
-        let Some(seen) = self.seen.get(&candidate.id) else { return true };
-        if seen.stamp != Stamp::from(&candidate.metadata) {
-            return true;
-        }
-        match seen.verdict {
-            Verdict::Consumed(_) | Verdict::Unreadable => candidate.is_live,
-            Verdict::Copy(stream) => !self.open.iter().any(|open| open.stream == stream),
-            Verdict::Unfinished => candidate.is_live,
-        }
-    }
-
-    /// A finished file that has not changed since a snapshot is not read again to know it.
-    fn trust_stamps(&mut self, candidates: &[Candidate]) {
-        for candidate in candidates.iter().filter(|candidate| !candidate.is_live) {
-            let stamp = Some(Stamp::from(&candidate.metadata));
-            let known = self.streams.iter().find(|(_, stream)| stream.stamp == stamp).map(|(id, _)| *id);
-            if let Some(stream) = known {
-                self.note_seen(candidate, Verdict::Consumed(stream));
-            }
-        }
-    }
-
-    /// Archives that are there at the first start are history: known, and never read.
-    fn note_history(&mut self, candidates: &[Candidate]) {
-        for candidate in candidates.iter().filter(|candidate| !candidate.is_live) {
-            let history = open_regular(&candidate.path).and_then(|(file, _)| Stream::history(content(file)?));
-            let stream = self.add_stream(history.unwrap_or_default());
-            self.note_seen(candidate, Verdict::Consumed(stream));
-        }
-    }
-
-    /// Finds out what a file is, and opens it if there is anything to read in it.
-    fn judge(&mut self, candidate: &Candidate, first: bool) -> io::Result<Option<Open>> {
-        let (file, metadata) = open_regular(&candidate.path)?;
-        if self.open.iter().any(|open| open.tail.id() == FileId::from(&metadata)) {
-            return Ok(None);
-        }
-        // What was known about this very file says nothing about where its stream is now.
-        self.seen.remove(&candidate.id);
-        let is_gzip = super::discover::is_gzip(&candidate.path);
-        let ids: Vec<u64> = self.streams.keys().copied().collect();
-        let compared = compare(content(file.try_clone()?)?, self.streams.values(), is_gzip);
-        let Comparison { likeness, length, has_line } = match compared {
-            // An archive that is still being written; it is looked at again when it has grown.
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-                self.note_seen(candidate, Verdict::Unfinished);
-                return Ok(None);
-            }
-            other => other?,
-        };
-        let length = if is_gzip { length } else { metadata.len() };
-        let mut is_copy_in_progress = false;
-        // The longest stream that fits is the one that this file holds, unless that one is elsewhere.
-        let mut like: Vec<(u64, Likeness)> = ids.into_iter().zip(likeness).collect();
-        like.sort_by_key(|(id, _)| std::cmp::Reverse(self.streams.get(id).map(|stream| stream.offset)));
-        for (id, likeness) in like {
-            match likeness {
-                Likeness::Other => {}
-                Likeness::Shorter => is_copy_in_progress |= !candidate.is_live || !self.is_present(id),
-                Likeness::Same => match self.place(id, candidate, &file, length)? {
-                    Place::Read => return self.open_stream(file, &metadata, id, candidate, false).map(Some),
-                    Place::Nothing(verdict) => {
-                        self.note_seen(candidate, verdict);
-                        return Ok(None);
-                    }
-                    Place::Elsewhere => {}
-                },
-            }
-        }
-        let is_unfinished = if candidate.is_live {
-            is_copy_in_progress && !is_stale(candidate)
-        } else {
-            is_copy_in_progress || !has_line
-        };
-        if is_unfinished {
-            self.note_seen(candidate, Verdict::Unfinished);
-            return Ok(None);
-        }
-        let stream = self.add_stream(Stream::default());
-        let to_end = first && self.has_history && self.start == Start::End;
-        self.open_stream(file, &metadata, stream, candidate, to_end).map(Some)
-    }
-
-    /// What a file is to a stream that it begins with. Two files may begin alike: then one of them goes on
-    /// where the stream stands, and the other is a stream of its own. Which one is which does not matter,
-    /// since the bytes that they share mean the same.
-    fn place(&self, id: u64, candidate: &Candidate, file: &fs::File, length: u64) -> io::Result<Place> {
-        let Some(stream) = self.streams.get(&id) else { return Ok(Place::Elsewhere) };
-        if stream.is_history {
-            let other = Place::Nothing(Verdict::Consumed(id));
-            return Ok(if candidate.is_live { Place::Elsewhere } else { other });
-        }
-        if let Some(open) = self.open.iter().find(|open| open.stream == id) {
-            let is_copy = open.tail.agrees(content(file.try_clone()?)?, stream.offset)?;
-            return Ok(if is_copy { Place::Nothing(Verdict::Copy(id)) } else { Place::Elsewhere });
-        }
-        if length > stream.offset {
-            let is_its_file = stream.file == Some(candidate.id);
-            return Ok(if is_its_file || !self.is_present(id) { Place::Read } else { Place::Elsewhere });
-        }
-        // The live file is held open even with nothing to read: it will grow.
-        Ok(if candidate.is_live { Place::Read } else { Place::Nothing(Verdict::Consumed(id)) })
-    }
-
-    fn open_stream(
-        &mut self,
-        file: fs::File,
-        metadata: &Metadata,
-        stream: u64,
-        candidate: &Candidate,
-        to_end: bool,
-    ) -> io::Result<Open> {
-        let Some(known) = self.streams.get_mut(&stream) else {
-            return Err(io::Error::other("no such stream"));
-        };
-        let mut tail = Tail::new(file, metadata, known, self.line_max)?;
-        if to_end {
-            tail.skip_to_end(known, self.line_max)?;
-        }
-        known.file = Some(candidate.id);
-        self.error = None;
-        Ok(Open { tail, stream, grew: Instant::now(), is_live: candidate.is_live })
-    }
-
-    fn add_stream(&mut self, stream: Stream) -> u64 {
-        let id = self.next_stream;
-        self.next_stream += 1;
-        self.streams.insert(id, stream);
-        id
-    }
-
     /// Says which open file has the live name now, and puts it last.
     fn name_open_files(&mut self, candidates: &[Candidate]) {
         // Without a file of that name the last live one stays it: its writer may not have finished.
@@ -461,54 +299,6 @@ impl Source {
         self.open.sort_by_key(|open| open.is_live);
     }
 
-    fn note_seen(&mut self, candidate: &Candidate, verdict: Verdict) {
-        let stamp = Stamp::from(&candidate.metadata);
-        if let Verdict::Consumed(stream) = verdict
-            && let Some(stream) = self.streams.get_mut(&stream)
-        {
-            stream.stamp = Some(stamp);
-        }
-        self.seen.insert(candidate.id, Seen { stamp, verdict });
-    }
-
-    /// Whether a file on disk holds the stream.
-    fn is_present(&self, stream: u64) -> bool {
-        let holds =
-            |seen: &Seen| matches!(seen.verdict, Verdict::Consumed(of) | Verdict::Copy(of) if of == stream);
-        self.open.iter().any(|open| open.stream == stream) || self.seen.values().any(holds)
-    }
-
-    /// Forgets files that are gone, and streams whose files have been gone for long.
-    fn note_presence(&mut self, candidates: &[Candidate], now: u64) {
-        self.seen.retain(|id, _| candidates.iter().any(|candidate| candidate.id == *id));
-        let ids: Vec<u64> = self.streams.keys().copied().collect();
-        for id in ids {
-            let is_present = self.is_present(id);
-            let Some(stream) = self.streams.get_mut(&id) else { continue };
-            if is_present || stream.last_seen == 0 {
-                stream.last_seen = now;
-            } else if stream.last_seen + REMEMBERED_FOR < now {
-                self.streams.remove(&id);
-            }
-        }
-        while self.streams.len() > REMEMBERED {
-            let gone = self.streams.iter().filter(|(id, _)| !self.is_present(**id));
-            let Some(oldest) = gone.min_by_key(|(id, stream)| (stream.last_seen, **id)).map(|(id, _)| *id)
-            else {
-                break;
-            };
-            self.streams.remove(&oldest);
-        }
-    }
-
-    /// Files that were live when the snapshot was written and are not on disk any more: what was written to
-    /// them after it is lost.
-    fn count_gaps(&mut self) -> u64 {
-        let live: Vec<u64> =
-            self.streams.iter().filter(|(_, stream)| stream.was_live).map(|(id, _)| *id).collect();
-        live.into_iter().filter(|id| !self.is_present(*id)).count() as u64
-    }
-
     /// Closes a file; it is found again by its content should it come back or grow.
     fn close(&mut self, at: usize) {
         let open = self.open.remove(at);
@@ -519,7 +309,7 @@ impl Source {
 
     /// The format: told by the name, by the configuration, or by the first line that only one format has.
     /// A file that the user named is read in any case, so that its lines are at least counted.
-    fn settle_format(&mut self) -> Option<&'static Format> {
+    pub(crate) fn settle_format(&mut self) -> Option<&'static Format> {
         if !self.is_format_sure {
             let heads = self.open.iter().rev().filter_map(|open| open.tail.peek().ok());
             let mut any_line = false;
@@ -587,13 +377,6 @@ fn finish(
     if open.tail.take_torn() {
         take(Piece::End, format);
     }
-}
-
-/// Whether a live file that looks like a copy in progress has not changed for a while: then it is no copy,
-/// only a short file that begins like another one.
-fn is_stale(candidate: &Candidate) -> bool {
-    let age = candidate.metadata.modified().ok().and_then(|modified| modified.elapsed().ok());
-    age.is_some_and(|age| age >= HELD)
 }
 
 /// A file on its way to a final name; kubelet compresses to `….tmp`.

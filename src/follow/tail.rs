@@ -283,6 +283,16 @@ impl Tail {
         Ok(if read > 0 { Filled::More } else { Filled::Nothing })
     }
 
+    /// Whether the file still holds what was read from it.
+    ///
+    /// # Errors
+    ///
+    /// Those of reading.
+    pub(crate) fn is_intact(&self) -> io::Result<bool> {
+        let Input::Plain(file) = &self.input else { return Ok(true) };
+        Ok(file.metadata()?.len() >= self.position && bytes_before(file, self.position)? == self.recent)
+    }
+
     /// Whether other content goes on from `offset` as this file does, as far as both go.
     ///
     /// # Errors

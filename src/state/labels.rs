@@ -27,7 +27,8 @@ pub(crate) fn push(text: &mut String, name: &str, value: &str) {
 /// have, is left out: a label set may not name a label twice.
 pub(crate) fn push_source(text: &mut String, labels: &BTreeMap<String, String>, is_histogram: bool) {
     for (name, value) in labels {
-        if !has(text, name) && !(is_histogram && name == "le") {
+        let is_taken = has(text, name) || (is_histogram && name == "le");
+        if !is_taken {
             push(text, name, value);
         }
     }

@@ -199,7 +199,8 @@ mod tests {
         let none = BTreeMap::new();
         let origin = Origin { source: 0, server: 0, now: 7, labels: &none, offset_minutes: 0 };
         for line in lines {
-            drop(state.fold(line.as_bytes(), &parsers::FORMATS[0], Role::All, &origin));
+            let rejected = state.fold(line.as_bytes(), &parsers::FORMATS[0], Role::All, &origin).is_err();
+            assert_eq!(line.contains("garbage"), rejected, "{line}");
         }
     }
 

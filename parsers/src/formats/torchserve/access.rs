@@ -21,7 +21,12 @@ const EXPECTED: &str = "/<client> \"<method> <target> HTTP/<version>\" <code> <m
 
 fn message_of(text: &str) -> &str {
     let rest = civil(text).map_or(text, |(rest, _)| rest).trim_start();
-    rest.strip_prefix("- ").unwrap_or(rest)
+    let message = rest.strip_prefix("- ").unwrap_or(rest);
+    if message.starts_with('/') {
+        return message;
+    }
+    // Another layout's prefix ends with the first dash; a client's text comes after it.
+    rest.split_once(" - ").map_or(message, |(_, message)| message)
 }
 
 /// Reads the logger's message. The target is the client's text, quotes and all, so the parts around it

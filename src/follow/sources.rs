@@ -1,0 +1,182 @@
+//! Which sources there are: PATHs become sources, each with its positions of the snapshot.
+
+use super::discover::{Found, discover};
+use super::source::{Setup, Source, Start};
+use super::{Follower, Settings, WatchedPath, stream, tail};
+use crate::state::Role;
+use parsers::Format;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+impl Follower {
+    pub(super) fn find_sources(&mut self) -> bool {
+        self.watch.forget_absent();
+        self.problems.clear();
+        for source in &self.sources {
+            if let Some(other) = &source.repeats {
+                self.problems.push(self.complaints.repeats(&source.live_path, other));
+            }
+        }
+        let mut has_new = false;
+        for watched in self.settings.paths.clone() {
+            if watched.path == Path::new("-") {
+                continue;
+            }
+            self.watch.add(folder_of(&watched.path));
+            match discover(&watched.path, &self.settings.allowed_roots) {
+                Ok(found) => {
+                    self.complaints.path_is_good(&watched.path);
+                    for found in found {
+                        has_new |= self.add_source(&found, &watched);
+                    }
+                }
+                Err(problem) => {
+                    self.problems.push(self.complaints.path(&watched.path, &problem));
+                }
+            }
+        }
+        has_new
+    }
+
+    fn add_source(&mut self, found: &Found, watched: &WatchedPath) -> bool {
+        let same = |source: &&Source| is_same_file(&source.live_path, &found.live);
+        if self.sources.iter().any(|source| same(&source)) {
+            return false;
+        }
+        let folder = folder_of(&found.live).to_owned();
+        self.watch.add(&folder);
+        if self.repeats(found, &folder) {
+            return false;
+        }
+        let server = match self.servers.get(&folder) {
+            Some(server) => *server,
+            None => {
+                let server = self.state.add_server();
+                self.servers.insert(folder, server);
+                server
+            }
+        };
+        let saved = self.absent.remove(&found.live);
+        let facts = match &saved {
+            Some(saved) => saved.facts,
+            None => {
+                let name = self.source_name(&found.live);
+                self.state.add_source(&name)
+            }
+        };
+        let name = self.state.source(facts).map_or_else(String::new, |facts| facts.name.clone());
+        let saved_format = saved.as_ref().and_then(|saved| parsers::format_named(saved.format.as_deref()?));
+        let setup = Setup {
+            facts,
+            server,
+            name,
+            labels: watched.labels.clone(),
+            offset_minutes: watched.offset_minutes,
+            format: watched.format.or(saved_format),
+            start: if self.is_ready { Start::Start } else { self.settings.start },
+            line_max: self.settings.line_max,
+            // A source that appeared while we were down is new, its archives too.
+            has_history: saved.is_none() && self.is_first_start && !self.is_ready,
+            streams: saved.map_or_else(Vec::new, |saved| saved.streams),
+        };
+        let source = Source::new(found, setup);
+        tracing::info!(source = %source.name, file = %source.live_path.display(), "following");
+        if source.format.is_some_and(|format| format.declares) && found.role == Role::All {
+            self.state.declare();
+        }
+        self.sources.push(source);
+        true
+    }
+
+    /// A console repeats the metric files beside it: counting both would count each line twice.
+    fn repeats(&mut self, found: &Found, folder: &Path) -> bool {
+        if found.role == Role::FactsOnly {
+            return false;
+        }
+        let format = found.format.and_then(parsers::format_named);
+        let Some(format) = format.or_else(|| detect_file(&found.live)) else { return false };
+        let Some(other) = self.repeated_by(format, folder, None) else { return false };
+        self.problems.push(self.complaints.repeats(&found.live, &other));
+        true
+    }
+
+    /// The same for a source whose format has just shown itself: from then on only its facts are taken.
+    pub(super) fn refuse_repeats(&mut self, at: usize) {
+        let Some(source) = self.sources.get(at).filter(|source| source.role == Role::All) else { return };
+        let (live, format) = (source.live_path.clone(), source.format);
+        let other = format.and_then(|format| self.repeated_by(format, folder_of(&live), Some(at)));
+        if let (Some(other), Some(source)) = (other, self.sources.get_mut(at)) {
+            source.role = Role::FactsOnly;
+            source.repeats = Some(other);
+        }
+    }
+
+    /// A source in the folder whose lines this format would repeat, or that would repeat it.
+    fn repeated_by(&self, format: &Format, folder: &Path, except: Option<usize>) -> Option<String> {
+        if self.settings.allow_repeats {
+            return None;
+        }
+        let others = self.sources.iter().enumerate().filter(|(at, _)| Some(*at) != except);
+        let mut beside = others.map(|(_, source)| source).filter(|source| {
+            let repeats = source.format.is_some_and(|other| other.repeats_metrics != format.repeats_metrics);
+            repeats && source.role == Role::All && folder_of(&source.live_path) == folder
+        });
+        beside.next().map(|source| source.name.clone())
+    }
+
+    /// The `source` label: the file's name, with the name of its folder where two would be alike; never a
+    /// whole path.
+    fn source_name(&self, live: &Path) -> String {
+        let is_taken =
+            |name: &str| (0..).map_while(|at| self.state.source(at)).any(|facts| facts.name == name);
+        let mut name = printable(live.file_name());
+        if is_taken(&name) {
+            name = format!("{}/{name}", printable(live.parent().and_then(Path::file_name)));
+        }
+        let numbered = (2..).map(|number| format!("{name}#{number}"));
+        std::iter::once(name.clone()).chain(numbered).find(|name| !is_taken(name)).unwrap_or(name)
+    }
+}
+
+/// Whether the named files repeat each other, with the explanation. Files that appear later are judged
+/// when they do.
+pub fn repeats_by_name(settings: &Settings) -> Option<String> {
+    if settings.allow_repeats {
+        return None;
+    }
+    let files = settings.paths.iter().map(|watched| &watched.path).filter(|path| path.is_file());
+    let files: Vec<(&PathBuf, &Format)> = files.filter_map(|path| Some((path, detect_file(path)?))).collect();
+    let (console, _) = files.iter().find(|(_, format)| format.repeats_metrics)?;
+    let (metrics, _) = files.iter().find(|(_, format)| !format.repeats_metrics)?;
+    Some(format!(
+        "{} is a console and repeats the metric lines of {}: each would count twice. Give only one of them, or \
+         --source.allow-repeats if they are of different servers",
+        console.display(),
+        metrics.display()
+    ))
+}
+
+/// A file name as text; bytes that are no UTF-8 as `\xff`.
+fn printable(name: Option<&std::ffi::OsStr>) -> String {
+    let mut text = String::new();
+    for chunk in name.unwrap_or_default().as_bytes().utf8_chunks() {
+        text.push_str(chunk.valid());
+        chunk.invalid().iter().for_each(|byte| text.push_str(&format!("\\x{byte:02x}")));
+    }
+    text
+}
+
+fn detect_file(path: &Path) -> Option<&'static Format> {
+    let (file, metadata) = tail::open_regular(path).ok()?;
+    let tail = tail::Tail::new(file, &metadata, &stream::Stream::default(), 0).ok()?;
+    parsers::detect(&tail.peek().ok()?)
+}
+
+fn folder_of(path: &Path) -> &Path {
+    if path.is_dir() { path } else { path.parent().unwrap_or(path) }
+}
+
+fn is_same_file(one: &Path, other: &Path) -> bool {
+    one == other
+        || std::fs::canonicalize(one).ok().zip(std::fs::canonicalize(other).ok()).is_some_and(|(a, b)| a == b)
+}
