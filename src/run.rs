@@ -20,7 +20,7 @@ use tokio::signal::unix::{SignalKind, signal};
 const GRACE: Duration = Duration::from_millis(1500);
 
 /// How long the first answer waits for the restored state; own families are shown without it.
-const PATIENCE: Duration = Duration::from_millis(75);
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Runs the command.
 ///

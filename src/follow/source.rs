@@ -57,6 +57,7 @@ struct Open {
     stream: u64,
     grew: Instant,
     is_live: bool,
+    path: PathBuf,
 }
 
 /// A file of the source.
@@ -168,6 +169,7 @@ impl Source {
         let mut changes = Changes::default();
         let first = !std::mem::replace(&mut self.looked, true);
         let candidates = self.candidates();
+        self.note_names(&candidates);
         if first {
             self.trust_stamps(&candidates);
             if self.has_history {
@@ -238,7 +240,7 @@ impl Source {
                 self.close(at);
             } else if is_final {
                 finish(open, stream, format, &mut take);
-                self.close(at);
+                self.put_away(at);
             } else {
                 at += 1;
             }
@@ -297,6 +299,20 @@ impl Source {
             open.is_live = is_live;
         }
         self.open.sort_by_key(|open| open.is_live);
+    }
+
+    /// Closes a file that was read to its end: it is not opened again unless it changes.
+    fn put_away(&mut self, at: usize) {
+        if let Some(open) = self.open.get(at)
+            && let Some(stamp) = open.tail.stamp()
+        {
+            let (id, path) = (open.tail.id(), open.path.clone());
+            self.seen.insert(id, Seen { stamp, verdict: Verdict::Consumed(open.stream), path });
+            if let Some(stream) = self.streams.get_mut(&open.stream) {
+                stream.stamp = Some(stamp);
+            }
+        }
+        self.close(at);
     }
 
     /// Closes a file; it is found again by its content should it come back or grow.

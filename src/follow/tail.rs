@@ -67,7 +67,10 @@ pub(crate) enum Filled {
 enum Input {
     Plain(File),
     /// A finished archive; it does not change any more.
-    Gzip(Box<dyn Read + Send>),
+    Gzip {
+        content: Box<dyn Read + Send>,
+        stamp: Stamp,
+    },
 }
 
 /// An open file and where it has been read to.
@@ -162,6 +165,43 @@ impl Read for Unpacked {
     }
 }
 
+/// How two contents go on from an offset.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Agreement {
+    /// They differ.
+    Differ,
+    /// They agree, and the first one has no more than the second.
+    Within,
+    /// They agree as far as the second goes; the first one has more.
+    Beyond,
+}
+
+/// Compares two contents from an offset on, before which they are known to be equal.
+///
+/// # Errors
+///
+/// Those of reading.
+pub(crate) fn agreement(mut one: impl Read, mut other: impl Read, offset: u64) -> io::Result<Agreement> {
+    io::copy(&mut one.by_ref().take(offset), &mut io::sink())?;
+    io::copy(&mut other.by_ref().take(offset), &mut io::sink())?;
+    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+    loop {
+        ours.clear();
+        theirs.clear();
+        one.by_ref().take(CHUNK as u64).read_to_end(&mut ours)?;
+        other.by_ref().take(ours.len() as u64).read_to_end(&mut theirs)?;
+        if ours.get(..theirs.len()) != Some(&theirs) {
+            return Ok(Agreement::Differ);
+        }
+        if theirs.len() < ours.len() {
+            return Ok(Agreement::Beyond);
+        }
+        if ours.is_empty() {
+            return Ok(Agreement::Within);
+        }
+    }
+}
+
 impl Tail {
     /// Reads `file` on from where the stream stands.
     ///
@@ -177,7 +217,7 @@ impl Tail {
         let input = if is_gzip {
             let mut content = content(file)?;
             io::copy(&mut content.by_ref().take(position), &mut io::sink())?;
-            Input::Gzip(content)
+            Input::Gzip { content, stamp: Stamp::from(metadata) }
         } else {
             recent = bytes_before(&file, position)?;
             Input::Plain(file)
@@ -237,7 +277,7 @@ impl Tail {
     pub(crate) fn peek(&self) -> io::Result<Vec<u8>> {
         match &self.input {
             Input::Plain(file) => read_at_most(file, 0, PEEK),
-            Input::Gzip(_) => Ok(Vec::new()),
+            Input::Gzip { .. } => Ok(Vec::new()),
         }
     }
 
@@ -256,7 +296,7 @@ impl Tail {
     pub(crate) fn fill(&mut self) -> io::Result<Filled> {
         let file = match &mut self.input {
             Input::Plain(file) => file,
-            Input::Gzip(content) => {
+            Input::Gzip { content, .. } => {
                 let read = self.cutter.fill(CHUNK, |space| content.read(space))?;
                 return Ok(if read > 0 { Filled::More } else { Filled::Nothing });
             }
@@ -293,25 +333,23 @@ impl Tail {
         Ok(file.metadata()?.len() >= self.position && bytes_before(file, self.position)? == self.recent)
     }
 
-    /// Whether other content goes on from `offset` as this file does, as far as both go.
+    /// The file as it is now.
+    pub(crate) fn stamp(&self) -> Option<Stamp> {
+        match &self.input {
+            Input::Plain(file) => file.metadata().ok().map(|metadata| Stamp::from(&metadata)),
+            Input::Gzip { stamp, .. } => Some(*stamp),
+        }
+    }
+
+    /// The whole content from its first byte; none for an archive, which is open for one turn only.
     ///
     /// # Errors
     ///
     /// Those of reading.
-    pub(crate) fn agrees(&self, mut content: impl Read, offset: u64) -> io::Result<bool> {
-        // An archive is open for one turn only, and its like is its copy.
-        let Input::Plain(file) = &self.input else { return Ok(true) };
-        io::copy(&mut content.by_ref().take(offset), &mut io::sink())?;
-        let mut at = offset;
-        let mut theirs = vec![0; 64 * 1024];
-        loop {
-            let read = content.read(&mut theirs)?;
-            let ours = read_at_most(file, at, read)?;
-            let common = theirs.get(..ours.len()).unwrap_or_default();
-            if read == 0 || ours != common || ours.len() < read {
-                return Ok(ours == common);
-            }
-            at += read as u64;
+    pub(crate) fn content(&self) -> io::Result<Option<Box<dyn Read + Send>>> {
+        match &self.input {
+            Input::Plain(file) => content(file.try_clone()?).map(Some),
+            Input::Gzip { .. } => Ok(None),
         }
     }
 

@@ -3,9 +3,10 @@
 use super::{Candidate, HELD, Open, Source, Start};
 use crate::follow::discover;
 use crate::follow::stream::{Comparison, Likeness, Stream, compare};
-use crate::follow::tail::{FileId, Stamp, Tail, content, open_regular};
+use crate::follow::tail::{Agreement, FileId, Stamp, Tail, agreement, content, open_regular};
 use std::fs::{self, Metadata};
 use std::io;
+use std::path::PathBuf;
 use std::time::Instant;
 
 /// How many streams are remembered, and for how many seconds after their files are gone.
@@ -13,10 +14,11 @@ const REMEMBERED: usize = 4096;
 const REMEMBERED_FOR: u64 = 7 * 86_400;
 
 /// What is known about a file that is not open.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Seen {
-    stamp: Stamp,
-    verdict: Verdict,
+    pub(super) stamp: Stamp,
+    pub(super) verdict: Verdict,
+    pub(super) path: PathBuf,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +29,8 @@ pub(super) enum Verdict {
     Copy(u64),
     /// It is still being written: not yet known.
     Unfinished,
+    /// Files were being renamed while it was judged; judged again at the next look.
+    Renamed,
     /// It cannot be read; tried again when it changes.
     Unreadable,
 }
@@ -54,6 +58,7 @@ impl Source {
             Verdict::Consumed(_) | Verdict::Unreadable => candidate.is_live,
             Verdict::Copy(stream) => !self.open.iter().any(|open| open.stream == stream),
             Verdict::Unfinished => candidate.is_live,
+            Verdict::Renamed => true,
         }
     }
 
@@ -138,17 +143,32 @@ impl Source {
             let other = Place::Nothing(Verdict::Consumed(id));
             return Ok(if candidate.is_live { Place::Elsewhere } else { other });
         }
+        let ours = || content(file.try_clone()?);
         if let Some(open) = self.open.iter().find(|open| open.stream == id) {
-            if open.tail.agrees(content(file.try_clone()?)?, stream.offset)? {
-                return Ok(Place::Nothing(Verdict::Copy(id)));
-            }
+            let agrees = match open.tail.content()? {
+                Some(theirs) => agreement(ours()?, theirs, stream.offset)? != Agreement::Differ,
+                None => true,
+            };
             // What the open file was cut to meanwhile says nothing about its copy.
-            let was_cut = !open.tail.is_intact()?;
-            return Ok(if was_cut { Place::Nothing(Verdict::Copy(id)) } else { Place::Elsewhere });
+            let is_copy = agrees || !open.tail.is_intact()?;
+            return Ok(if is_copy { Place::Nothing(Verdict::Copy(id)) } else { Place::Elsewhere });
         }
         if length > stream.offset {
-            let is_its_file = stream.file == Some(candidate.id);
-            return Ok(if is_its_file || !self.is_present(id) { Place::Read } else { Place::Elsewhere });
+            let is_it = |(_, seen): &(&FileId, &Seen)| seen.verdict == Verdict::Consumed(id);
+            let Some((other, seen)) = self.seen.iter().find(is_it) else { return Ok(Place::Read) };
+            // What is left in a file that was read to its end is a half line. The same in its copy is nothing
+            // new; more of it is; another continuation is another file.
+            let (theirs, _) = match open_regular(&seen.path) {
+                Ok(opened) if FileId::from(&opened.1) == *other => opened,
+                // It was renamed since the folder was listed; the next look knows its name.
+                _ => return Ok(Place::Nothing(Verdict::Renamed)),
+            };
+            let agreement = agreement(ours()?, content(theirs)?, stream.offset)?;
+            return Ok(match agreement {
+                Agreement::Differ => Place::Elsewhere,
+                Agreement::Within => Place::Nothing(Verdict::Consumed(id)),
+                Agreement::Beyond => Place::Read,
+            });
         }
         // The live file is held open even with nothing to read: it will grow.
         Ok(if candidate.is_live { Place::Read } else { Place::Nothing(Verdict::Consumed(id)) })
@@ -171,7 +191,8 @@ impl Source {
         }
         known.file = Some(candidate.id);
         self.error = None;
-        Ok(Open { tail, stream, grew: Instant::now(), is_live: candidate.is_live })
+        let path = candidate.path.clone();
+        Ok(Open { tail, stream, grew: Instant::now(), is_live: candidate.is_live, path })
     }
 
     fn add_stream(&mut self, stream: Stream) -> u64 {
@@ -188,7 +209,22 @@ impl Source {
         {
             stream.stamp = Some(stamp);
         }
-        self.seen.insert(candidate.id, Seen { stamp, verdict });
+        let path = candidate.path.clone();
+        self.seen.insert(candidate.id, Seen { stamp, verdict, path });
+    }
+
+    /// Archives change their names as they grow older.
+    pub(super) fn note_names(&mut self, candidates: &[Candidate]) {
+        for candidate in candidates {
+            if let Some(seen) = self.seen.get_mut(&candidate.id) {
+                seen.path.clone_from(&candidate.path);
+            }
+        }
+        for open in &mut self.open {
+            if let Some(candidate) = candidates.iter().find(|candidate| candidate.id == open.tail.id()) {
+                open.path.clone_from(&candidate.path);
+            }
+        }
     }
 
     /// Whether a file on disk holds the stream.
