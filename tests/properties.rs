@@ -77,8 +77,8 @@ proptest! {
         files in vec((vec(hostile::line(), 0..25), hostile::source_labels(), any_format()), 1..3),
         now in any::<u64>(),
     ) {
-        let series_limit = rules.series_limit as f64;
-        let mut state = State::new(Arc::new(rules));
+        let series_limit = rules.0.series_limit as f64;
+        let mut state = State::new(rules.0);
         state.declare();
         let mut records = 0;
         for (index, (lines, labels, format)) in files.iter().enumerate() {
@@ -180,13 +180,12 @@ proptest! {
         (lines, more) in (vec(hostile::line(), 0..20), vec(hostile::line(), 0..10)),
         format in any_format(),
     ) {
-        let rules = Arc::new(rules);
-        let mut whole = State::new(rules.clone());
+        let mut whole = State::new(rules.0.clone());
         whole.declare();
         let origin = add(&mut whole, "a.log", &labels);
         fold(&mut whole, &concat(&lines), format, &origin);
         let saved = postcard::to_stdvec(&whole.save()).unwrap();
-        let mut restored = State::restore(rules, postcard::from_bytes(&saved).unwrap());
+        let mut restored = State::restore(rules.0, postcard::from_bytes(&saved).unwrap());
         let shown = |state: &State| strict(&whole_body(state, None));
         prop_assert_eq!(Vec::<String>::new(), differences(&shown(&whole)?, &shown(&restored)?));
         fold(&mut whole, &concat(&more), format, &origin);

@@ -219,11 +219,11 @@ pub struct FoldFlags {
     pub drop_labels: Vec<String>,
     /// Hide a server's gauges after this much silence
     #[arg(long = "gauge-ttl", env = "INFEROMETER_GAUGE_TTL", value_name = "TIME", default_value = "5m",
-          value_parser = duration)]
+          value_parser = whole_seconds)]
     pub gauge_ttl: Duration,
     /// Drop a series after this much time without a line
     #[arg(long = "series-ttl", env = "INFEROMETER_SERIES_TTL", value_name = "TIME", default_value = "7d",
-          value_parser = duration)]
+          value_parser = whole_seconds)]
     pub series_ttl: Duration,
     /// Least severe messages to log
     #[arg(long = "log.level", env = "INFEROMETER_LOG_LEVEL", value_enum, default_value_t = LogLevel::Info)]
@@ -273,6 +273,15 @@ fn format_name() -> clap::builder::PossibleValuesParser {
 
 fn duration(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text).map_err(|error| format!("{error} (250ms, 1s, 5m, 7d)"))
+}
+
+fn whole_seconds(text: &str) -> Result<Duration, String> {
+    let time = duration(text)?;
+    if time.as_secs() > 0 && time.subsec_nanos() == 0 {
+        Ok(time)
+    } else {
+        Err("whole seconds, at least 1s".into())
+    }
 }
 
 fn positive(text: &str) -> Result<f64, String> {

@@ -78,7 +78,9 @@ pub(crate) fn discover(path: &Path, allowed: &[PathBuf]) -> Result<Vec<Found>, P
 }
 
 fn discover_glob(pattern: &str) -> Result<Vec<Found>, Problem> {
-    let paths = glob::glob(pattern).map_err(|_| Problem::Absent)?;
+    // As in a shell, a star does not stand for a leading dot: editors keep their files there.
+    let options = glob::MatchOptions { require_literal_leading_dot: true, ..glob::MatchOptions::new() };
+    let paths = glob::glob_with(pattern, options).map_err(|_| Problem::Absent)?;
     let mut found: Vec<Found> = paths
         .flatten()
         .filter(|path| fs::metadata(path).is_ok_and(|metadata| metadata.is_file()))

@@ -31,7 +31,9 @@ impl State {
         let kind = kind.or_else(|| rules.types.get(name).copied()).or_else(|| self.told.get(name).copied());
         let exposed = Exposed::new(rules.naming, kind, name, unit, &labels);
         names::check(&exposed, kind)?;
-        if declared.is_none() && name.len() + unit.len() > NAME_MAX {
+        let names_length: usize = labels.iter().map(|label| label.len() + 1).sum();
+        let is_bounded = name.len() + unit.len() <= NAME_MAX && names_length <= LABEL_NAMES_MAX;
+        if declared.is_none() && !is_bounded {
             return Err(Reason::NoRoom);
         }
         if declared.is_none()
@@ -190,6 +192,9 @@ fn feeds_histogram(rules: &Rules, scope: Scope, name: &str, unit: &str) -> Optio
 
 /// The longest name and unit of a metric that nobody declares, in bytes.
 const NAME_MAX: usize = 512;
+
+/// The longest label names of such a metric together, in bytes.
+const LABEL_NAMES_MAX: usize = 1024;
 
 fn derived_help(name: &str, unit: &str) -> String {
     let what = match name {

@@ -112,7 +112,10 @@ impl Family {
             series.update(&self.bounds, value, seen);
             return Taken::Known;
         }
-        let has_room = self.series.len() < room.family && room.total > 0 && labels.len() <= LABELS_MAX;
+        // A line's own label set may look like the overflow series: then it is that one.
+        let is_overflow = labels == OVERFLOW && self.kind != Some(Kind::Gauge);
+        let has_room =
+            !is_overflow && self.series.len() < room.family && room.total > 0 && labels.len() <= LABELS_MAX;
         if has_room {
             let mut series = Series::new(labels, Value::new(self.kind, &self.bounds), seen);
             series.update(&self.bounds, value, seen);

@@ -171,15 +171,17 @@ impl Reader {
     }
 
     fn check_histogram(&self, name: &str) -> Result<(), String> {
+        let mut found = BTreeSet::new();
         for suffix in ["_bucket", "_count", "_sum"] {
             let sample = format!("{name}{suffix}");
-            for (_, labels) in self.found.samples.keys().filter(|(name, _)| *name == sample) {
+            let same = self.found.samples.range((sample.clone(), BTreeMap::new())..);
+            for ((_, labels), _) in same.take_while(|((name, _), _)| *name == sample) {
                 let mut labels = labels.clone();
                 labels.remove("le");
-                self.check_buckets(name, labels)?;
+                found.insert(labels);
             }
         }
-        Ok(())
+        found.into_iter().try_for_each(|labels| self.check_buckets(name, labels))
     }
 
     fn check_buckets(&self, name: &str, labels: BTreeMap<String, String>) -> Result<(), String> {

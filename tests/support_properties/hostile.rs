@@ -203,8 +203,29 @@ fn qlog() -> BoxedStrategy<String> {
         .boxed()
 }
 
+/// Rules that print no catalog: it is always the default one.
+#[derive(Clone)]
+pub(crate) struct Given(pub(crate) Arc<Rules>);
+
+impl fmt::Debug for Given {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Rules {
+            types, buckets, series_limit, family_limit, latency_histograms, naming, drop_labels, ..
+        } = &*self.0;
+        f.debug_struct("Rules")
+            .field("types", types)
+            .field("buckets", buckets)
+            .field("series_limit", series_limit)
+            .field("family_limit", family_limit)
+            .field("latency_histograms", latency_histograms)
+            .field("naming", naming)
+            .field("drop_labels", drop_labels)
+            .finish()
+    }
+}
+
 /// Any rules that a configuration can give.
-pub(crate) fn rules() -> impl Strategy<Value = Rules> {
+pub(crate) fn rules() -> impl Strategy<Value = Given> {
     let names = || select(NAMES).prop_map(str::to_owned);
     let kind = select(&[Kind::Counter, Kind::Gauge, Kind::Histogram][..]);
     // Ascending and finite, as the configuration demands it.
@@ -223,7 +244,7 @@ pub(crate) fn rules() -> impl Strategy<Value = Rules> {
             drop_labels,
         )| {
             let naming = if is_conventional { Naming::Prometheus } else { Naming::Torchserve };
-            Rules {
+            Given(Arc::new(Rules {
                 types,
                 buckets,
                 series_limit,
@@ -232,7 +253,7 @@ pub(crate) fn rules() -> impl Strategy<Value = Rules> {
                 naming,
                 drop_labels,
                 ..Rules::default()
-            }
+            }))
         },
     )
 }
