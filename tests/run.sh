@@ -2,9 +2,10 @@
 # The one test command.
 #
 #   tests/run.sh          everything that fits into some minutes: format, lints, documentation, tests, a smoke run
-#                         of the fuzz targets
+#                         of the fuzz targets, a few minutes of the torture driver where it is at hand
 #   tests/run.sh --long   also: the comparison with a real TorchServe, the rules for dependencies, 5 minutes of
-#                         each fuzz target
+#                         each fuzz target, hours of the torture driver, also on tmpfs and overlay, bigger logs
+#                         and longer times in the tests
 #
 # It needs a Rust toolchain with rustfmt and clippy, git and python3. What else it needs and does not find it
 # installs: Debian packages as root, cargo's tools into the build folder. A tool that stays missing is a
@@ -33,6 +34,8 @@ cd "$(dirname "$0")/.."
 exec </dev/null
 
 target=${CARGO_TARGET_DIR:-$PWD/target}
+# No part of this repository: it lies beside the checkout, or not.
+driver=$PWD/../shared/torture/torture.py
 tools=$target/tools
 export PATH="$tools/bin:$PATH"
 logs=$(mktemp -d)
@@ -52,6 +55,11 @@ promtool prometheus
 shellcheck shellcheck
 cc build-essential
 c++ build-essential
+strace strace
+prlimit util-linux
+unshare util-linux
+nsenter util-linux
+mount mount
 /etc/ssl/certs/ca-certificates.crt ca-certificates
 END
     if [ ${#missing[@]} -eq 0 ]; then
@@ -90,6 +98,9 @@ documentation() {
 }
 
 tests() {
+    if [ -n "$long" ]; then
+        export INFEROMETER_LONG=1
+    fi
     cargo test --locked --workspace --no-fail-fast
 }
 
@@ -122,6 +133,61 @@ dependencies() {
     cargo deny --version >/dev/null 2>&1 ||
         cargo install cargo-deny --version "$CARGO_DENY" --locked --root "$tools" --quiet
     cargo deny --locked check --hide-inclusion-graph bans licenses sources
+}
+
+# Has the torture driver write, rotate, kill and restart, and count what was lost or counted twice. Each
+# argument is one run and counts as one test: `PROFILE SEED STEPS FILESYSTEM`.
+torture() {
+    local plan good bad number=0
+    # The binary of these sources.
+    cargo build --locked
+    for plan in "$@"; do
+        # Two at a time: most of a run is waiting.
+        while [ "$(jobs -rp | wc -l)" -ge 2 ]; do
+            wait -n || true
+        done
+        number=$((number + 1))
+        torture_once "$plan" "$logs/torture.$number" &
+    done
+    wait
+    cat "$logs"/torture.*/report
+    good=$(cat "$logs"/torture.*/report | grep -c '^ok: ' || true)
+    bad=$(($# - good))
+    echo "$good passed, $bad failed"
+    [ "$bad" -eq 0 ]
+}
+
+torture_once() {
+    local profile seed steps filesystem folder=$2 alone=() mount=: command script started=$SECONDS verdict=ok
+    read -r profile seed steps filesystem <<<"$1"
+    mkdir -p "$folder/work"
+    # In a mount namespace of its own nothing stays mounted, however it ends.
+    if [ "$filesystem" != disk ]; then
+        alone=(unshare --mount --map-root-user)
+    fi
+    # shellcheck disable=SC2016 # the inner shell expands these
+    case "$filesystem" in
+    tmpfs) mount='mount -t tmpfs tmpfs "$0/work"' ;;
+    overlay)
+        mkdir "$folder/lower" "$folder/upper" "$folder/scratch"
+        mount='mount -t overlay -o "lowerdir=$0/lower,upperdir=$0/upper,workdir=$0/scratch" overlay "$0/work"'
+        ;;
+    esac
+    # shellcheck disable=SC2016 # the inner shell expands these
+    script=$mount' && { "$@"; status=$?; cp "$0/work/trace.log" "$0"; exit $status; }'
+    command="$target/debug/inferometer run {log} --state.dir {state} --web.listen-address 127.0.0.1:{port}"
+    command+=" --limit.series 100000 --limit.series-per-family 100000 --no-latency-histograms"
+    "${alone[@]}" sh -c "$script" "$folder" python3 "$driver" --cmd "$command" --profile "$profile" \
+        --seed "$seed" --steps "$steps" --work "$folder/work" --keep --max-seconds 7200 \
+        >"$folder/output" 2>&1 || verdict=FAILED
+    printf '%s: %s, %d s\n' "$verdict" "$1" $((SECONDS - started)) >"$folder/report"
+    if [ "$verdict" = FAILED ]; then
+        cat "$folder/output" >>"$folder/report"
+        # What each lost or doubled line was, and when counters stepped back.
+        grep -E '^(dup|lost) |REGRESSION|DIED' "$folder/trace.log" | head -n 40 >>"$folder/report" || true
+    fi
+    # Its files would fill the temporary folder.
+    rm -rf "$folder/work" "$folder/upper"
 }
 
 torchserve() {
@@ -172,6 +238,18 @@ stage "shell scripts" shell_scripts
 stage "lints" lints
 stage "documentation" documentation
 stage "tests" tests
+plans=("race 1 600 disk" "race 2 600 disk" "clean 1 600 disk" "clean 2 600 disk")
+if [ -n "$long" ]; then
+    plans=("race 1 10000 disk" "race 2 10000 disk" "clean 1 10000 disk" "clean 2 10000 disk")
+    for filesystem in tmpfs overlay; do
+        plans+=("race 3 2000 $filesystem" "clean 3 2000 $filesystem")
+    done
+fi
+if [ -e "$driver" ]; then
+    stage "torture" torture "${plans[@]}"
+else
+    printf '\n== torture\nThe driver is not at hand (../shared/torture/torture.py): nothing was tortured.\n'
+fi
 if [ -z "$long" ]; then
     stage "fuzzing" fuzzing 10
 else

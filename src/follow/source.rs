@@ -190,8 +190,15 @@ impl Source {
                     self.open.push(open);
                 }
                 Ok(None) => {}
+                // It was renamed or deleted since the folder was listed.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => {
-                    self.note_seen(candidate, Verdict::Unreadable);
+                    // Permissions may be granted without a trace in the file's times: tried at every look.
+                    let is_damaged =
+                        matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData);
+                    if is_damaged {
+                        self.note_seen(candidate, Verdict::Damaged);
+                    }
                     self.error = Some(format!("cannot read {}: {error}", candidate.path.display()));
                 }
             }
@@ -318,6 +325,7 @@ impl Source {
     /// Closes a file; it is found again by its content should it come back or grow.
     fn close(&mut self, at: usize) {
         let open = self.open.remove(at);
+        tracing::debug!(file = %open.path.display(), stream = open.stream, "closed");
         if self.streams.get(&open.stream).is_some_and(|stream| !stream.is_known()) {
             self.streams.remove(&open.stream);
         }

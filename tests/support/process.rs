@@ -88,6 +88,27 @@ pub(crate) fn run() -> Command {
     command
 }
 
+/// A command that is started by another one, such as `strace` or `prlimit`, and takes its place: the child
+/// is still the process that is meant.
+pub(crate) fn behind(prefix: &[&str], command: &Command) -> Command {
+    let (program, arguments) = prefix.split_first().expect("a program");
+    let mut wrapped = Command::new(program);
+    wrapped.args(arguments).arg(command.get_program()).args(command.get_args()).stdin(Stdio::null());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => wrapped.env(name, value),
+            None => wrapped.env_remove(name),
+        };
+    }
+    wrapped
+}
+
+/// A command under `strace`, whose injections make system calls fail, wait or kill. `-D` keeps the traced
+/// process our child, so its exit status is its own.
+pub(crate) fn strace(options: &[&str], command: &Command) -> Command {
+    behind(&[&["strace", "-D", "-f", "-qq"], options].concat(), command)
+}
+
 /// A running `inferometer run`; killed when dropped.
 pub(crate) struct Server {
     child: Child,
@@ -113,7 +134,15 @@ impl Server {
     }
 
     /// Starts a prepared [`run`] and waits until the port is open.
-    pub(crate) fn launch(mut command: Command) -> Self {
+    pub(crate) fn launch(command: Command) -> Self {
+        let server = Self::start(command);
+        assert_ne!(0, server.address.port(), "no port:\n{}", server.log());
+        server
+    }
+
+    /// Starts a prepared [`run`] and waits until the port is open, or the process has ended; its address has
+    /// port 0 then.
+    pub(crate) fn start(mut command: Command) -> Self {
         let mut child =
             command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("the binary starts");
         let log = Arc::new(Mutex::new(String::new()));
@@ -122,9 +151,23 @@ impl Server {
         let sink = Arc::clone(&log);
         std::thread::spawn(move || keep_log(stderr, &sink, &found));
         let address = address.recv_timeout(PATIENCE);
-        let mut server = Self { child, address: SocketAddr::from(([127, 0, 0, 1], 0)), log };
-        server.address = address.unwrap_or_else(|error| panic!("no port ({error}):\n{}", server.log()));
-        server
+        Self { child, address: address.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 0))), log }
+    }
+
+    /// Its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// How it ended, if it has.
+    pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().expect("a child to wait for")
+    }
+
+    /// Ends it as a crash would.
+    pub(crate) fn kill(mut self) {
+        self.child.kill().expect("a process to kill");
+        self.child.wait().expect("a child to wait for");
     }
 
     /// Its standard input, where the test has made that a pipe.

@@ -29,10 +29,10 @@ pub(super) enum Verdict {
     Copy(u64),
     /// It is still being written: not yet known.
     Unfinished,
-    /// Files were being renamed while it was judged; judged again at the next look.
-    Renamed,
-    /// It cannot be read; tried again when it changes.
-    Unreadable,
+    /// Files were changing while it was judged; judged again at the next look.
+    Undecided,
+    /// Its content is damaged; judged again when it changes.
+    Damaged,
 }
 
 /// What a file is to a stream that it begins with.
@@ -55,10 +55,10 @@ impl Source {
             return true;
         }
         match seen.verdict {
-            Verdict::Consumed(_) | Verdict::Unreadable => candidate.is_live,
+            Verdict::Consumed(_) | Verdict::Damaged => candidate.is_live,
             Verdict::Copy(stream) => !self.open.iter().any(|open| open.stream == stream),
             Verdict::Unfinished => candidate.is_live,
-            Verdict::Renamed => true,
+            Verdict::Undecided => true,
         }
     }
 
@@ -85,7 +85,9 @@ impl Source {
     /// Finds out what a file is, and opens it if there is anything to read in it.
     pub(super) fn judge(&mut self, candidate: &Candidate, first: bool) -> io::Result<Option<Open>> {
         let (file, metadata) = open_regular(&candidate.path)?;
-        if self.open.iter().any(|open| open.tail.id() == FileId::from(&metadata)) {
+        // Names move while we look: this may be another file than the listed one, or one that is open.
+        let id = FileId::from(&metadata);
+        if id != candidate.id || self.open.iter().any(|open| open.tail.id() == id) {
             return Ok(None);
         }
         // What was known about this very file says nothing about where its stream is now.
@@ -129,9 +131,30 @@ impl Source {
             self.note_seen(candidate, Verdict::Unfinished);
             return Ok(None);
         }
+        if let Some(verdict) = self.copy_of_unread(candidate, &file)? {
+            self.note_seen(candidate, verdict);
+            return Ok(None);
+        }
         let stream = self.add_stream(Stream::default());
         let to_end = first && self.has_history && self.start == Start::End;
         self.open_stream(file, &metadata, stream, candidate, to_end).map(Some)
+    }
+
+    /// Whether an archive is a copy of an open file of which nothing has been consumed yet, so that its stream
+    /// cannot be known. It is judged again at the next look: by then its original was read, or cut.
+    fn copy_of_unread(&self, candidate: &Candidate, file: &fs::File) -> io::Result<Option<Verdict>> {
+        if candidate.is_live {
+            return Ok(None);
+        }
+        for open in &self.open {
+            let is_unread = self.streams.get(&open.stream).is_some_and(|stream| !stream.is_known());
+            let Some(theirs) = open.tail.content()?.filter(|_| is_unread) else { continue };
+            if open.tail.lag() > 0 && agreement(content(file.try_clone()?)?, theirs, 0)? != Agreement::Differ
+            {
+                return Ok(Some(Verdict::Undecided));
+            }
+        }
+        Ok(None)
     }
 
     /// What a file is to a stream that it begins with. Two files may begin alike: then one of them goes on
@@ -161,7 +184,7 @@ impl Source {
             let (theirs, _) = match open_regular(&seen.path) {
                 Ok(opened) if FileId::from(&opened.1) == *other => opened,
                 // It was renamed since the folder was listed; the next look knows its name.
-                _ => return Ok(Place::Nothing(Verdict::Renamed)),
+                _ => return Ok(Place::Nothing(Verdict::Undecided)),
             };
             let agreement = agreement(ours()?, content(theirs)?, stream.offset)?;
             return Ok(match agreement {
@@ -189,6 +212,8 @@ impl Source {
         if to_end {
             tail.skip_to_end(known, self.line_max)?;
         }
+        let (offset, size) = (known.offset, metadata.len());
+        tracing::debug!(file = %candidate.path.display(), stream, offset, size, "opened");
         known.file = Some(candidate.id);
         self.error = None;
         let path = candidate.path.clone();
@@ -203,6 +228,7 @@ impl Source {
     }
 
     pub(super) fn note_seen(&mut self, candidate: &Candidate, verdict: Verdict) {
+        tracing::debug!(file = %candidate.path.display(), size = candidate.metadata.len(), ?verdict, "judged");
         let stamp = Stamp::from(&candidate.metadata);
         if let Verdict::Consumed(stream) = verdict
             && let Some(stream) = self.streams.get_mut(&stream)
