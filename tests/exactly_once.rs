@@ -22,6 +22,7 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
@@ -29,7 +30,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use support::exposition::Exposition;
 use support::http;
 use support::lines::{append, frontend, model};
-use support::process::{Server, run};
+use support::process::{Server, inferometer};
 use support_prometheus::{Prometheus, within};
 
 const FRONTEND: &str = "ts_metrics.log";
@@ -134,7 +135,8 @@ fn counters_stay_exact_and_never_reset_over_many_kills() {
             seen = now;
             pause(Duration::from_millis(25));
         }
-        assert_eq!(200, http::get(address, "/-/healthy").status, "{}", server.log());
+        let answer = http::request(address, "GET", "/-/healthy");
+        assert!(answer.is_ok(), "it has ended by itself: {answer:?}\n{}", server.log());
         // SIGKILL; more lines come, and perhaps another file, before it is there again.
         drop(server);
         pause(mean.mul_f64(random.f64() / 3.0));
@@ -304,10 +306,11 @@ fn folders(inside: &Path) -> (PathBuf, PathBuf) {
     (logs, state)
 }
 
-fn command(logs: &Path, state: &Path, address: SocketAddr) -> std::process::Command {
-    let mut command = run();
-    // The later address wins over that of `run`.
-    command.arg(logs).arg("--state.dir").arg(state).args(["--web.listen-address", &address.to_string()]);
+/// `inferometer run` on that address; nothing but the state folder and the address is set.
+fn command(logs: &Path, state: &Path, address: SocketAddr) -> Command {
+    let mut command = inferometer();
+    command.arg("run").arg(logs).arg("--state.dir").arg(state);
+    command.args(["--web.listen-address", &address.to_string()]).stdin(Stdio::null());
     command
 }
 

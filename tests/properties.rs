@@ -32,7 +32,7 @@ use support::exposition::Exposition;
 use support::process::inferometer;
 use support_properties::drive::{add, body, fold};
 use support_properties::family::{PREFIX, Stream, draft, shapes};
-use support_properties::hostile::{self, Bytes};
+use support_properties::hostile::{self, Bytes, PEACE, RIVALRY};
 use support_properties::metric::{Layout, Metric};
 use support_properties::text;
 
@@ -74,7 +74,7 @@ proptest! {
     #[test]
     fn whatever_a_log_holds_the_exposition_is_one_that_prometheus_accepts(
         rules in hostile::rules(),
-        files in vec((vec(hostile::line(), 0..25), hostile::source_labels(), any_format()), 1..3),
+        files in vec((vec(hostile::line(RIVALRY), 0..25), hostile::source_labels(), any_format()), 1..3),
         now in any::<u64>(),
     ) {
         let series_limit = rules.0.series_limit as f64;
@@ -96,7 +96,7 @@ proptest! {
     #[test]
     fn well_formed_lines_read_back_to_their_label_sets_and_sums_among_whatever_else(
         shapes in shapes(),
-        lines in vec((draft(), vec(hostile::line(), 0..2)), 0..25),
+        lines in vec((draft(), vec(hostile::line(RIVALRY), 0..2)), 0..25),
         format in any_format().prop_filter("metrics stand there", |format| format.declares),
     ) {
         let (drafts, noise): (Vec<_>, Vec<_>) = lines.into_iter().unzip();
@@ -139,7 +139,7 @@ proptest! {
 
     #[test]
     fn a_record_ends_at_one_place_however_much_of_the_file_is_there(
-        lines in vec(hostile::line(), 0..8),
+        lines in vec(hostile::line(RIVALRY), 0..8),
         prefixes in vec(any::<Index>(), 20),
     ) {
         let bytes = concat(&lines);
@@ -173,11 +173,12 @@ proptest! {
         prop_assert_eq!(Vec::<String>::new(), differences(&early, &late));
     }
 
+    // What was refused gets another chance, perhaps under other rules, so only peaceful families go on alike.
     #[test]
     fn a_state_that_was_saved_and_read_back_goes_on_as_if_it_had_not_been(
         rules in hostile::rules(),
         labels in hostile::source_labels(),
-        (lines, more) in (vec(hostile::line(), 0..20), vec(hostile::line(), 0..10)),
+        (lines, more) in (vec(hostile::line(PEACE), 0..20), vec(hostile::line(PEACE), 0..10)),
         format in any_format(),
     ) {
         let mut whole = State::new(rules.0.clone());
@@ -249,7 +250,7 @@ proptest! {
 
     #[test]
     fn replay_prints_what_the_library_folds_however_its_input_arrives(
-        lines in vec(hostile::line(), 0..40),
+        lines in vec(hostile::line(RIVALRY), 0..40),
         format in any_format(),
         chunk in 1..400usize,
     ) {

@@ -10,7 +10,7 @@ mod judge;
 use super::cut::Piece;
 use super::discover::{Found, belongs};
 use super::stream::Stream;
-use super::tail::{FileId, Filled, Tail};
+use super::tail::{FileId, Filled, Stamp, Tail};
 use crate::state::Role;
 use judge::{Seen, Verdict};
 use parsers::{FORMATS, Format};
@@ -224,6 +224,8 @@ impl Source {
         let excess = self.open.len().saturating_sub(HELD_MAX);
         while let Some(open) = self.open.get_mut(at) {
             let Some(stream) = self.streams.get_mut(&open.stream) else { break };
+            // Taken before the last read: what is written after it changes the file again.
+            let stamp = open.tail.stamp();
             let ended = match drain(open, stream, format, &mut left, now, &mut take) {
                 Ok(ended) => ended,
                 Err(error) => {
@@ -247,7 +249,7 @@ impl Source {
                 self.close(at);
             } else if is_final {
                 finish(open, stream, format, &mut take);
-                self.put_away(at);
+                self.put_away(at, stamp);
             } else {
                 at += 1;
             }
@@ -309,10 +311,8 @@ impl Source {
     }
 
     /// Closes a file that was read to its end: it is not opened again unless it changes.
-    fn put_away(&mut self, at: usize) {
-        if let Some(open) = self.open.get(at)
-            && let Some(stamp) = open.tail.stamp()
-        {
+    fn put_away(&mut self, at: usize, stamp: Option<Stamp>) {
+        if let (Some(open), Some(stamp)) = (self.open.get(at), stamp) {
             let (id, path) = (open.tail.id(), open.path.clone());
             self.seen.insert(id, Seen { stamp, verdict: Verdict::Consumed(open.stream), path });
             if let Some(stream) = self.streams.get_mut(&open.stream) {

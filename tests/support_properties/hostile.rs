@@ -12,17 +12,12 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-/// Names that clash with each other, with derived and own families and with the data model.
+/// Names that want the same sample names, their own or those of what is derived from them.
+const RIVALS: &[&str] =
+    &["A", "a", "aSeconds", "A_count", "A_bucket", "A_total", "ts_a", "ts_a_seconds", "ts_a_seconds_count"];
+
+/// Names that mean something to the server or to us, and such as the data model does not know.
 const NAMES: &[&str] = &[
-    "A",
-    "a",
-    "A_count",
-    "A_sum",
-    "A_bucket",
-    "A_total",
-    "ts_a",
-    "ts_a_seconds",
-    "ts_a_seconds_count",
     "HandlerTime",
     "PredictionTime",
     "Requests2XX",
@@ -50,6 +45,10 @@ const NAMES: &[&str] = &[
     "",
 ];
 
+/// Names of which none is in another's way.
+const PEACEFUL: &[&str] =
+    &["A", "HandlerTime", "PredictionTime", "Requests2XX", "QueueTime", "W-9000-m_1.0", "2xx"];
+
 /// Names of labels: legal, illegal, reserved, and different ones that become one in snake case.
 const LABELS: &[&str] = &[
     "Level",
@@ -73,6 +72,22 @@ const LABELS: &[&str] = &[
     "",
 ];
 
+/// Names of labels that no type forbids.
+const PEACEFUL_LABELS: &[&str] = &["Level", "ModelName", "model_name", "code", "overflow", "quantile", "__x"];
+
+/// Where names come from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pool {
+    names: [&'static [&'static str]; 2],
+    labels: &'static [&'static str],
+}
+
+/// Families get in each other's way, and in ours.
+pub(crate) const RIVALRY: Pool = Pool { names: [RIVALS, NAMES], labels: LABELS };
+
+/// No family is ever refused after it was taken.
+pub(crate) const PEACE: Pool = Pool { names: [PEACEFUL, PEACEFUL], labels: PEACEFUL_LABELS };
+
 const UNITS: &[&str] =
     &["Count", "ms", "Milliseconds", "Microseconds", "s", "h", "GB", "Percent", "", "tokens/s.avg"];
 
@@ -87,14 +102,14 @@ impl fmt::Debug for Bytes {
 }
 
 /// One thing that may stand in a log.
-pub(crate) fn line() -> impl Strategy<Value = Bytes> {
-    let metric = || (metric(), select(Layout::ALL)).prop_map(|(metric, layout)| metric.line(layout));
+pub(crate) fn line(pool: Pool) -> impl Strategy<Value = Bytes> {
+    let metric = || (metric(pool), select(Layout::ALL)).prop_map(|(metric, layout)| metric.line(layout));
     let whole = prop_oneof![
         10 => metric().boxed(),
-        2 => echo(),
+        2 => echo(pool),
         2 => access(),
         2 => banner(),
-        1 => qlog(),
+        1 => qlog(pool),
         1 => text::hostile().prop_map(|text| format!("{text}\n")).boxed(),
         1 => Just("org.apache.logging.log4j.core.impl.MutableLogEvent@22890606\n".to_owned()).boxed(),
     ];
@@ -114,16 +129,17 @@ pub(crate) fn line() -> impl Strategy<Value = Bytes> {
 }
 
 /// A name that means something to us, or any text.
-fn name() -> impl Strategy<Value = String> {
-    prop_oneof![8 => select(NAMES).prop_map(str::to_owned), 1 => text::hostile()]
+fn name(pool: Pool) -> impl Strategy<Value = String> {
+    let [first, second] = pool.names.map(|names| select(names).prop_map(str::to_owned));
+    prop_oneof![5 => first, 5 => second, 1 => text::hostile()]
 }
 
-pub(crate) fn label_name() -> impl Strategy<Value = String> {
-    prop_oneof![8 => select(LABELS).prop_map(str::to_owned), 1 => text::hostile()]
+fn label_name(pool: Pool) -> impl Strategy<Value = String> {
+    prop_oneof![8 => select(pool.labels).prop_map(str::to_owned), 1 => text::hostile()]
 }
 
 /// A metric line's parts; nothing in it has to be legal.
-fn metric() -> impl Strategy<Value = Metric> {
+fn metric(pool: Pool) -> impl Strategy<Value = Metric> {
     let unit = prop_oneof![8 => select(UNITS).prop_map(str::to_owned), 1 => text::hostile()];
     let number = prop_oneof![text::number(), select(&[f64::NAN][..])];
     let value = prop_oneof![8 => (number, any::<u8>()).prop_map(|(number, style)| text::print(number, style)),
@@ -133,12 +149,12 @@ fn metric() -> impl Strategy<Value = Metric> {
         2 => (text::value(), text::value()).prop_map(|(name, level)| {
             vec![("ModelName".to_owned(), name), ("Level".to_owned(), level)]
         }),
-        4 => vec((label_name(), text::value()), 0..4),
+        4 => vec((label_name(pool), text::value()), 0..4),
         // Longer than a label set may be.
-        1 => label_name().prop_map(|name| vec![(name, "x".repeat(5_000))]),
+        1 => label_name(pool).prop_map(|name| vec![(name, "x".repeat(5_000))]),
     ];
     let request_ids = option::of(text::value());
-    (name(), unit, value, labels, text::value(), request_ids).prop_map(
+    (name(pool), unit, value, labels, text::value(), request_ids).prop_map(
         |(name, unit, value, labels, host, request_ids)| Metric {
             name,
             unit,
@@ -151,9 +167,9 @@ fn metric() -> impl Strategy<Value = Metric> {
 }
 
 /// The worker's own line, the only one that tells a type.
-fn echo() -> BoxedStrategy<String> {
+fn echo(pool: Pool) -> BoxedStrategy<String> {
     let kind = select(&["COUNTER", "GAUGE", "HISTOGRAM", "counter", "SUMMARY", ""][..]);
-    (metric(), kind).prop_map(|(metric, kind)| echo_of(&metric, kind)).boxed()
+    (metric(pool), kind).prop_map(|(metric, kind)| echo_of(&metric, kind)).boxed()
 }
 
 /// The console's line that tells this metric's type.
@@ -193,8 +209,8 @@ fn banner() -> BoxedStrategy<String> {
 }
 
 /// The block of 0.7.1's QLog layout.
-fn qlog() -> BoxedStrategy<String> {
-    metric()
+fn qlog(pool: Pool) -> BoxedStrategy<String> {
+    metric(pool)
         .prop_map(|Metric { name, unit, value, labels, host, request_ids }| {
             let labels: String = labels.iter().map(|(name, value)| format!(" {name}|{value} ")).collect();
             let id = request_ids.map_or(String::new(), |ids| format!("RequestId={ids}\n"));
@@ -226,7 +242,7 @@ impl fmt::Debug for Given {
 
 /// Any rules that a configuration can give.
 pub(crate) fn rules() -> impl Strategy<Value = Given> {
-    let names = || select(NAMES).prop_map(str::to_owned);
+    let names = || prop_oneof![select(RIVALS), select(NAMES)].prop_map(str::to_owned);
     let kind = select(&[Kind::Counter, Kind::Gauge, Kind::Histogram][..]);
     // Ascending and finite, as the configuration demands it.
     let bounds = btree_set(select(&[-5, 0, 1, 2, 1000][..]), 1..4).prop_map(|bounds| -> Arc<[f64]> {
@@ -234,7 +250,7 @@ pub(crate) fn rules() -> impl Strategy<Value = Given> {
     });
     let limits = (prop_oneof![Just(10_000), 0..20usize], prop_oneof![Just(1_000), 0..4usize]);
     let flags = (any::<bool>(), any::<bool>());
-    let drop = btree_set(label_name(), 0..3);
+    let drop = btree_set(label_name(RIVALRY), 0..3);
     (btree_map(names(), kind, 0..6), btree_map(names(), bounds, 0..3), limits, flags, drop).prop_map(
         |(
             types,
