@@ -8,15 +8,15 @@ pub mod text;
 
 pub use scrape::Scraper;
 
-use crate::publish::Board;
+use crate::publish::{Board, Status};
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 use warp::http::{Response, StatusCode};
 use warp::{Filter, Rejection, Reply};
 
-/// A follower that has not looked for this long is dead; its steps are bounded far below.
-const SILENCE_MAX: u64 = 10;
+/// A follower that has not looked for this long is dead. A slow disk may hold one up for many seconds.
+const SILENCE_MAX: Duration = Duration::from_secs(60);
 
 /// What is served where.
 #[derive(Clone, Debug)]
@@ -43,9 +43,7 @@ impl Routes {
             .map(move |path: String, query: String| match path.as_str() {
                 path if path == telemetry_path => scraper.scrape(&query),
                 "/" => page::landing(&board.status.get(), &telemetry_path),
-                "/-/healthy" => {
-                    health(board.status.get().looked_at + SILENCE_MAX >= now_seconds(), "follower is stuck")
-                }
+                "/-/healthy" => health(is_alive(&board.status.get()), "follower is stuck"),
                 "/-/ready" => health(board.status.get().is_ready, "catching up"),
                 _ => plain(StatusCode::NOT_FOUND, "not found"),
             })
@@ -79,6 +77,7 @@ fn respond(status: StatusCode, content_type: &'static str, body: String) -> Resp
     response
 }
 
-fn now_seconds() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+/// Before the first look there is nothing to judge by yet.
+fn is_alive(status: &Status) -> bool {
+    status.looked_at.is_none_or(|looked_at| looked_at.elapsed() <= SILENCE_MAX)
 }

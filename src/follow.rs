@@ -25,7 +25,7 @@ pub use sources::repeats_by_name;
 
 use crate::publish::{Board, PathProblem, Published, SourceStatus, Status};
 use crate::snapshot::Found as FoundState;
-use crate::state::{Origin, Outcome, Role, Rules, State};
+use crate::state::{Origin, Outcome, Role, Rules, State, View};
 use complaints::Complaints;
 use cut::Piece;
 use parsers::Format;
@@ -33,9 +33,9 @@ use source::Source;
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use stdin::Stdin;
-use store::{Permit, SavedSource, Snapshot, Store};
+use store::{Permit, SavedSource, Snapshot, Store, Unsettled};
 use wake::Watch;
 
 /// What is followed, and how.
@@ -107,6 +107,9 @@ pub struct Follower {
     audible: Vec<bool>,
     problems: Vec<PathProblem>,
     hints: Vec<String>,
+    started: Instant,
+    /// Running time of earlier starts, in seconds; never 0, which means never.
+    ran_before: u64,
 }
 
 impl Follower {
@@ -134,7 +137,7 @@ impl Follower {
             None => None,
         };
         let store = Store::new(settings.state_dir.clone());
-        let mut follower = Self {
+        let follower = Self {
             settings,
             state,
             store,
@@ -153,15 +156,19 @@ impl Follower {
             audible: Vec::new(),
             problems: Vec::new(),
             hints: Vec::new(),
+            started: Instant::now(),
+            ran_before: 1,
         };
-        follower.publish(now_seconds());
+        // Nothing is counted yet: a zero that jumps at the end of the catch-up would look like a rate.
+        let view = View { log: follower.state.view(None).log, own: Vec::new() };
+        follower.board.view.put(Published { generation: 0, view });
         Ok(follower)
     }
 
     /// Looks at the files and folds what is new, one turn per source.
     pub fn step(&mut self, now: u64) -> Progress {
         if !self.has_begun && !self.begin(now) {
-            self.post_status(now);
+            self.post_status();
             return Progress { is_waiting: true, ..Progress::default() };
         }
         let mut progress = Progress { is_dirty: self.find_sources(), ..Progress::default() };
@@ -174,7 +181,7 @@ impl Follower {
         self.is_catching_up = progress.has_more;
         // A server that fell silent takes its gauges off the exposition, without any line.
         progress.is_dirty |= self.is_ready && self.state.audible(now) != self.audible;
-        self.post_status(now);
+        self.post_status();
         progress
     }
 
@@ -184,7 +191,8 @@ impl Follower {
         self.state.expire(now);
         let (state, sources) = (&self.state, &self.sources);
         let (absent, servers) = (&self.absent, &self.servers);
-        let permit = self.store.commit(|| Snapshot::new(state, sources, absent, servers));
+        let permit =
+            self.store.commit(|| Snapshot::new(state, sources, absent, servers, now, Unsettled::default()));
         if permit != Permit::Wait {
             self.publish(now);
         }
@@ -199,15 +207,36 @@ impl Follower {
         self.board.view.put(Published { generation: self.generation, view: self.state.view(Some(now)) });
     }
 
+    /// A source whose live file was there when the snapshot was written, and that has no file now, has lost
+    /// what was written to it since.
+    fn count_absent(&mut self) {
+        for source in self.absent.values_mut() {
+            let gaps = source.take_live();
+            if let Some(facts) = self.state.source_mut(source.facts) {
+                facts.gaps += gaps;
+            }
+        }
+    }
+
+    /// Seconds of our own running time over all starts, as far as snapshots tell: what lives for a while is
+    /// measured by it, since the wall clock may jump.
+    pub fn running_seconds(&self) -> u64 {
+        self.ran_before + self.started.elapsed().as_secs()
+    }
+
     /// Takes the state folder, goes on where its snapshot was, and publishes that. Tells whether it could;
     /// if not, another instance has the folder, and each step tries again.
     pub fn begin(&mut self, now: u64) -> bool {
         let Some(found) = self.store.acquire() else { return false };
         self.has_begun = true;
-        let mut may_publish = true;
+        let mut may_publish = false;
+        let mut unsettled = Unsettled { is_first_start: true, is_maybe_old: false };
         if let FoundState::Snapshot { value: snapshot, is_maybe_old } = found {
-            may_publish = !is_maybe_old;
-            self.is_first_start = false;
+            unsettled = snapshot.unsettled;
+            unsettled.is_maybe_old |= is_maybe_old;
+            may_publish = !unsettled.is_maybe_old;
+            self.is_first_start = unsettled.is_first_start;
+            self.ran_before = snapshot.ran;
             self.servers = snapshot.servers();
             self.absent = snapshot.sources.iter().map(|source| (source.path(), source.clone())).collect();
             self.state = State::restore(self.state.rules().clone(), snapshot.state);
@@ -222,13 +251,16 @@ impl Follower {
             tracing::info!("no --state.dir: a restart counts the live files again, after a counter reset");
             return true;
         }
+        let now = now.max(self.running_seconds());
         // Written once before anything is published: a state that cannot be saved again must not be shown,
         // or it would go back to what it was with the next crash.
         let (state, sources) = (&self.state, &self.sources);
         let (absent, servers) = (&self.absent, &self.servers);
-        if self.store.commit(|| Snapshot::new(state, sources, absent, servers)) != Permit::Publish {
+        if self.store.commit(|| Snapshot::new(state, sources, absent, servers, now, unsettled))
+            != Permit::Publish
+        {
             self.state = self.state.emptied();
-            may_publish = true;
+            may_publish = false;
         }
         if may_publish {
             self.publish(now);
@@ -247,9 +279,10 @@ impl Follower {
     }
 
     /// The first catch-up is done: from now on commits are in view.
-    pub fn become_ready(&mut self, now: u64) {
+    pub fn become_ready(&mut self) {
         self.is_ready = true;
-        self.post_status(now);
+        self.count_absent();
+        self.post_status();
     }
 
     fn step_source(&mut self, at: usize, now: u64) -> Progress {
@@ -262,8 +295,9 @@ impl Follower {
         let Some(source) = self.sources.get_mut(at) else { return Progress::default() };
         let (facts, role, server) = (source.facts, source.role, source.server);
         let (labels, name) = (source.labels.clone(), source.name.clone());
+        let offset_minutes = source.offset_minutes;
         let origin =
-            Origin { source: facts, server, now, labels: &labels, offset_minutes: source.offset_minutes };
+            Origin { source: facts, server, now, wall: wall_seconds(), labels: &labels, offset_minutes };
         let (state, complaints) = (&mut self.state, &mut self.complaints);
         let (mut proven, mut is_dirty) = (false, false);
         let read = source.read(&mut changes, |piece, format| {
@@ -291,7 +325,14 @@ impl Follower {
     fn step_stdin(&mut self, now: u64) -> bool {
         let Some((stdin, source, server)) = &mut self.stdin else { return false };
         let none = BTreeMap::new();
-        let origin = Origin { source: *source, server: *server, now, labels: &none, offset_minutes: 0 };
+        let origin = Origin {
+            source: *source,
+            server: *server,
+            now,
+            wall: wall_seconds(),
+            labels: &none,
+            offset_minutes: 0,
+        };
         let (state, complaints) = (&mut self.state, &mut self.complaints);
         let had_format = stdin.format();
         let any = stdin.read(|piece, format| {
@@ -303,7 +344,7 @@ impl Follower {
         any
     }
 
-    fn post_status(&self, now: u64) {
+    fn post_status(&self) {
         let files = self.sources.iter().map(|source| SourceStatus {
             name: source.name.clone(),
             format: source.format.map(|format| format.name),
@@ -319,7 +360,7 @@ impl Follower {
         self.board.status.put(Status {
             is_ready: self.is_ready,
             is_catching_up: self.is_catching_up,
-            looked_at: now,
+            looked_at: Some(Instant::now()),
             sources: files.chain(stdin).collect(),
             problems: self.problems.clone(),
             hints: self.hints.iter().cloned().chain(self.store.complaint().map(str::to_owned)).collect(),
@@ -364,7 +405,7 @@ fn take(
     false
 }
 
-/// Seconds since 1970 by this machine's clock; only shown and compared with TTLs of minutes.
-fn now_seconds() -> u64 {
+/// Seconds since 1970 by this machine's clock; only ever shown.
+fn wall_seconds() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }

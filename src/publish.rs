@@ -5,6 +5,7 @@
 
 use crate::state::View;
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Instant;
 
 /// A value that is replaced as a whole.
 #[derive(Debug, Default)]
@@ -54,8 +55,8 @@ pub struct Status {
     pub is_ready: bool,
     /// A source has more than one read's worth of unread bytes.
     pub is_catching_up: bool,
-    /// Seconds since 1970 of the last look; a follower that stopped looking is dead.
-    pub looked_at: u64,
+    /// When the last look ended; a follower that stopped looking is dead.
+    pub looked_at: Option<Instant>,
     /// The sources in the order of their discovery.
     pub sources: Vec<SourceStatus>,
     /// What is wrong with a PATH, by PATH.

@@ -149,7 +149,7 @@ impl Replay {
             self.state.declare();
         }
         let none = BTreeMap::new();
-        let origin = Origin { source, server, now: 0, labels: &none, offset_minutes: 0 };
+        let origin = Origin { source, server, now: 0, wall: 0, labels: &none, offset_minutes: 0 };
         let mut cutter = Cutter::new(self.line_max);
         let mut line = 0;
         loop {

@@ -12,7 +12,7 @@ use std::net::{Ipv4Addr, SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -80,7 +80,7 @@ fn serve(
             let seconds = instruments.commit_seconds.clone();
             let mut follower = Follower::new(settings, rules, board, &waker)?;
             thread::Builder::new().name("follow".to_owned()).spawn(move || {
-                follower.begin(now_seconds());
+                follower.begin(follower.running_seconds());
                 // Nobody may be waiting any more.
                 let _nobody_waits: Result<(), ()> = begun.send(());
                 follow::run(follower, &waker, &stop, |duration| seconds.observe(duration.as_secs_f64()));
@@ -130,10 +130,6 @@ fn serve(
             _ => Err(io::Error::other("the follower has ended unexpectedly")),
         }
     })
-}
-
-fn now_seconds() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 async fn listen(addresses: &[String]) -> io::Result<Vec<TcpListener>> {

@@ -72,15 +72,19 @@ pub enum Found<T> {
 }
 
 impl Slots {
-    /// Takes the folder for this process. It is made if it is missing.
+    /// Takes the folder for this process. It is made if it is missing. One that is read-only can be taken too:
+    /// what it holds is loaded, and only saving fails.
     ///
     /// # Errors
     ///
-    /// When another instance has it, or it cannot be written.
+    /// When another instance has it, or it is not there.
     pub fn open(folder: &Path) -> Result<Self, Refused> {
         let unusable = |error: io::Error| Refused::Unusable(error);
-        fs::create_dir_all(folder).map_err(unusable)?;
-        let lock = File::options().create(true).append(true).open(folder.join("lock")).map_err(unusable)?;
+        if !folder.is_dir() {
+            fs::create_dir_all(folder).map_err(unusable)?;
+        }
+        // The lock is on the folder itself, so that no file is needed for it.
+        let lock = File::open(folder).map_err(unusable)?;
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(Refused::InUse),

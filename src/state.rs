@@ -46,8 +46,10 @@ pub struct Origin<'a> {
     pub source: usize,
     /// Index of the server that the source belongs to ([`State::add_server`]).
     pub server: u32,
-    /// When it was read, in seconds since 1970.
+    /// When it was read, in seconds of a clock that never jumps: lifetimes are measured by it.
     pub now: u64,
+    /// The same in seconds since 1970 by the wall clock: only shown.
+    pub wall: u64,
     /// Labels that the configuration adds to all of the source's series.
     pub labels: &'a BTreeMap<String, String>,
     /// Minutes east of UTC that the source's times are in, unless they say so themselves.
@@ -163,7 +165,7 @@ impl State {
             server.last_line = origin.now;
         }
         if let Some(facts) = self.sources.get_mut(origin.source) {
-            facts.last_read = Some(origin.now);
+            facts.last_read = Some(origin.wall);
         }
     }
 

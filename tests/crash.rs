@@ -460,7 +460,7 @@ impl World {
         let now = self.now;
         let Some(follower) = &mut self.follower else { return };
         let is_saved = follower.commit(now);
-        follower.become_ready(now);
+        follower.become_ready();
         assert_eq!(self.fault.is_none(), is_saved, "a commit tells whether it is durable");
         self.model.commit(is_saved);
         self.check("after a commit");

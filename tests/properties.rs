@@ -69,7 +69,7 @@ fn strict(text: &str) -> Result<Exposition, TestCaseError> {
 }
 
 proptest! {
-    #![proptest_config(cases(600))]
+    #![proptest_config(cases(400))]
 
     #[test]
     fn whatever_a_log_holds_the_exposition_is_one_that_prometheus_accepts(

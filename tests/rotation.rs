@@ -1,5 +1,5 @@
 //! TorchServe's own rotations, replayed step by step with a follower that looks, crashes and comes back at
-//! random moments: what it could see counts exactly once, to the last bit of every family.
+//! random moments: what it could see counts exactly once, in every family.
 //!
 //! The captures say which names, sizes and bytes there were (`fixtures/README.md`). How log4j2 gets from one
 //! to the next is done here one system call after the other, so that a look or a crash falls between any two.
@@ -196,7 +196,9 @@ impl Replay {
     fn look(&mut self, commits: bool) {
         let Some(follower) = &mut self.follower else { return };
         // A server that is new in this look stays a change until the commit, so the number of steps is bounded.
-        (0..4).for_each(|_| drop(follower.step(NOW)));
+        for _ in 0..4 {
+            follower.step(NOW);
+        }
         for log in &self.logs {
             let named = log.names.values().map(|file| (log.stem, *file));
             self.held.extend(named.clone());
@@ -207,7 +209,7 @@ impl Replay {
         }
         if commits {
             assert!(follower.commit(NOW));
-            follower.become_ready(NOW);
+            follower.become_ready();
             self.saved.clone_from(&self.read);
         }
     }
@@ -393,7 +395,7 @@ impl Replay {
         state.declare();
         for log in &self.logs {
             let source = state.add_source(log.stem);
-            let origin = Origin { source, server, now: NOW, labels: &none, offset_minutes: 0 };
+            let origin = Origin { source, server, now: NOW, wall: 0, labels: &none, offset_minutes: 0 };
             for ((_, file), size) in self.read.iter().filter(|((stem, _), _)| *stem == log.stem) {
                 let start = log.start_of(*file);
                 for line in log.bytes[start..start + size].split_inclusive(|byte| *byte == b'\n') {
@@ -408,12 +410,25 @@ impl Replay {
 
     fn check(&self, what: &str) {
         let (truth, shown) = (self.truth(), sorted(&self.board.view.get().view));
-        let (truth, shown): (BTreeSet<&String>, BTreeSet<&String>) =
-            (truth.iter().collect(), shown.iter().collect());
-        let missing: Vec<_> = truth.difference(&shown).take(5).collect();
-        let wrong: Vec<_> = shown.difference(&truth).take(5).collect();
-        assert!(truth == shown, "{:?}, {what}: expected {missing:#?}, got {wrong:#?}", self.pattern);
+        let is_same = |truth: &String, shown: &String| truth == shown || is_same_sum(truth, shown);
+        let pairs = truth.iter().zip(&shown).filter(|(truth, shown)| !is_same(truth, shown));
+        let wrong: Vec<_> = pairs.take(5).collect();
+        assert!(
+            wrong.is_empty() && truth.len() == shown.len(),
+            "{:?}, {what}: (truth, shown) = {wrong:#?}",
+            self.pattern
+        );
     }
+}
+
+/// Whether two lines are of one sum of fractions. Files whose last writes fell into one tick of the file
+/// system's clock are read in either order, and the last bit of such a sum depends on the order.
+fn is_same_sum(one: &str, other: &str) -> bool {
+    let parts =
+        |line: &str| Some((line.rsplit_once(' ')?.0.to_owned(), line.rsplit_once(' ')?.1.parse().ok()?));
+    let (one, other): (Option<(String, f64)>, Option<(String, f64)>) = (parts(one), parts(other));
+    let Some(((one, ours), (other, theirs))) = one.zip(other) else { return false };
+    one == other && one.contains("_sum") && (ours - theirs).abs() <= 1e-12 * ours.abs()
 }
 
 fn unpacked(bytes: &[u8]) -> Vec<u8> {

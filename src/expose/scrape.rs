@@ -2,7 +2,7 @@
 
 use super::{plain, respond, text};
 use crate::instruments::Instruments;
-use crate::publish::{Board, Status};
+use crate::publish::{Board, Published, Status};
 use crate::state::{FamilyView, Type};
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError, TryLockError};
@@ -21,7 +21,7 @@ pub struct Scraper {
 /// The log families as text, kept until the next publication.
 #[derive(Debug, Default)]
 struct Rendered {
-    generation: u64,
+    generation: Option<u64>,
     text: Arc<str>,
 }
 
@@ -40,15 +40,16 @@ impl Scraper {
         };
         let start = Instant::now();
         let only = names(query);
+        let published = self.board.view.get();
         let mut body = match &only {
-            None => self.log_text().to_string(),
+            None => self.log_text(&published).to_string(),
             Some(only) => {
                 let mut body = String::new();
-                text::encode(&self.board.view.get().view.log, Some(only), &mut body);
+                text::encode(&published.view.log, Some(only), &mut body);
                 body
             }
         };
-        let own = self.own_families();
+        let own = self.own_families(&published);
         text::encode(&own, only.as_ref(), &mut body);
         self.instruments.scrape_seconds.observe(start.elapsed().as_secs_f64());
         respond(StatusCode::OK, text::CONTENT_TYPE, body)
@@ -56,23 +57,22 @@ impl Scraper {
 
     /// The log families of the present publication. Who finds another scrape rendering waits for it: it
     /// takes a few milliseconds for ten thousand series.
-    fn log_text(&self) -> Arc<str> {
-        let published = self.board.view.get();
+    fn log_text(&self, published: &Published) -> Arc<str> {
         let mut rendered = match self.rendered.try_lock() {
             Ok(rendered) => rendered,
             Err(TryLockError::WouldBlock) => self.rendered.lock().unwrap_or_else(PoisonError::into_inner),
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
         };
-        if rendered.generation != published.generation {
+        if rendered.generation != Some(published.generation) {
             let mut text = String::with_capacity(rendered.text.len() + 4096);
             text::encode(&published.view.log, None, &mut text);
-            *rendered = Rendered { generation: published.generation, text: text.into() };
+            *rendered = Rendered { generation: Some(published.generation), text: text.into() };
         }
         rendered.text.clone()
     }
 
-    fn own_families(&self) -> Vec<FamilyView> {
-        let mut families = self.board.view.get().view.own.clone();
+    fn own_families(&self, published: &Published) -> Vec<FamilyView> {
+        let mut families = published.view.own.clone();
         families.extend(status_families(&self.board.status.get()));
         families.extend(self.instruments.families());
         families

@@ -74,6 +74,11 @@ impl Cutter {
         self.buffer.get(self.buffer.len().saturating_sub(length)..).unwrap_or_default()
     }
 
+    /// Undoes the newest `length` bytes of a fill.
+    pub(crate) fn take_back(&mut self, length: usize) {
+        self.buffer.truncate(self.buffer.len().saturating_sub(length));
+    }
+
     /// Gives the memory of an idle buffer back.
     pub(crate) fn shrink(&mut self) {
         self.buffer.drain(..self.start);

@@ -56,10 +56,14 @@ const TORCHSERVE_OTHER: [&str; 1] = ["model_log.log"];
 pub(crate) fn discover(path: &Path, allowed: &[PathBuf]) -> Result<Vec<Found>, Problem> {
     let text = path.to_string_lossy();
     if text.contains(['*', '?', '[']) && fs::symlink_metadata(path).is_err() {
-        return discover_glob(&text);
+        return discover_glob(&text, allowed);
     }
     match fs::metadata(path) {
         Ok(metadata) if metadata.is_dir() => discover_folder(path, allowed),
+        Ok(metadata) if !metadata.is_file() => Err(Problem::Unreadable(format!(
+            "{} is neither a file nor a folder; a pipe is followed as -",
+            path.display()
+        ))),
         Ok(metadata) => match fs::File::open(path) {
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
                 Err(Problem::Unreadable(who(path, &metadata)))
@@ -77,7 +81,7 @@ pub(crate) fn discover(path: &Path, allowed: &[PathBuf]) -> Result<Vec<Found>, P
     }
 }
 
-fn discover_glob(pattern: &str) -> Result<Vec<Found>, Problem> {
+fn discover_glob(pattern: &str, allowed: &[PathBuf]) -> Result<Vec<Found>, Problem> {
     // As in a shell, a star does not stand for a leading dot: editors keep their files there.
     let options = glob::MatchOptions { require_literal_leading_dot: true, ..glob::MatchOptions::new() };
     let paths = glob::glob_with(pattern, options).map_err(|_| Problem::Absent)?;
@@ -86,7 +90,7 @@ fn discover_glob(pattern: &str) -> Result<Vec<Found>, Problem> {
         .filter(|path| fs::metadata(path).is_ok_and(|metadata| metadata.is_file()))
         .map(|path| Found { is_named: false, ..named(&path) })
         .collect();
-    found.retain(|found| !is_gzip(&found.live));
+    found.retain(|found| !is_gzip(&found.live) && ends_inside(&found.live, parent(&found.live), allowed));
     found.sort();
     if found.is_empty() { Err(Problem::Absent) } else { Ok(found) }
 }
@@ -182,8 +186,12 @@ pub(crate) fn is_gzip(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension == "gz")
 }
 
+fn parent(path: &Path) -> &Path {
+    path.parent().unwrap_or(path)
+}
+
 /// Links are followed only while they end under the PATH's folder or an allowed root.
-fn ends_inside(path: &Path, folder: &Path, allowed: &[PathBuf]) -> bool {
+pub(crate) fn ends_inside(path: &Path, folder: &Path, allowed: &[PathBuf]) -> bool {
     let is_link = fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_symlink());
     if !is_link {
         return true;

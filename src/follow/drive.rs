@@ -1,7 +1,7 @@
 //! The follower's thread: when to look, when to commit, when to end.
 
+use super::Follower;
 use super::pace::{Rhythm, Waker};
-use super::{Follower, now_seconds};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,7 @@ pub fn run(mut follower: Follower, waker: &Waker, stop: &AtomicBool, committed: 
     let mut pending_since: Option<Instant> = None;
     loop {
         let is_last = stop.load(Ordering::Acquire);
-        let progress = follower.step(now_seconds());
+        let progress = follower.step(follower.running_seconds());
         if progress.is_waiting {
             if is_last {
                 return;
@@ -25,12 +25,16 @@ pub fn run(mut follower: Follower, waker: &Waker, stop: &AtomicBool, committed: 
             pending_since.get_or_insert(now);
         }
         let is_caught_up = !progress.has_more;
+        if is_caught_up && !follower.is_ready {
+            // From the first catch-up on, what appears is new: the snapshot must say so.
+            pending_since.get_or_insert(now);
+        }
         // Until the first catch-up is done nothing is published: counters that climb in view of
         // Prometheus would look like a rate.
         let may_commit = follower.is_ready || is_caught_up;
         let is_due = rhythm.due_in(now).is_zero() || (is_last && is_caught_up);
         if let Some(since) = pending_since.filter(|_| may_commit && is_due) {
-            let is_done = follower.commit(now_seconds());
+            let is_done = follower.commit(follower.running_seconds());
             committed(now.elapsed());
             rhythm.committed(since, now);
             // What could not be saved stays pending, also when it is shown.
@@ -40,7 +44,7 @@ pub fn run(mut follower: Follower, waker: &Waker, stop: &AtomicBool, committed: 
             return;
         }
         if is_caught_up && !follower.is_ready {
-            follower.become_ready(now_seconds());
+            follower.become_ready();
             tracing::info!("caught up");
         }
         if is_caught_up {

@@ -8,7 +8,7 @@
 mod judge;
 
 use super::cut::Piece;
-use super::discover::{Found, belongs};
+use super::discover::{Found, belongs, ends_inside};
 use super::stream::Stream;
 use super::tail::{FileId, Filled, Stamp, Tail};
 use crate::state::Role;
@@ -90,6 +90,9 @@ pub(crate) struct Source {
     open: Vec<Open>,
     seen: HashMap<FileId, Seen>,
     start: Start,
+    roots: Option<Vec<PathBuf>>,
+    /// Whether vanished files are still to be counted as gaps: once, when all that is there is known.
+    owes_gaps: bool,
     /// Whether archives at the first look are history: not after a restore, and not for a source that
     /// appears later.
     has_history: bool,
@@ -112,6 +115,8 @@ pub(crate) struct Setup {
     pub(crate) format: Option<&'static Format>,
     pub(crate) start: Start,
     pub(crate) line_max: usize,
+    /// Where a link at the live name may lead besides its own folder; none: anywhere, the user named it.
+    pub(crate) roots: Option<Vec<PathBuf>>,
     /// Streams of a snapshot.
     pub(crate) streams: Vec<Stream>,
     /// Whether archives that are there already are history.
@@ -139,6 +144,8 @@ impl Source {
             open: Vec::new(),
             seen: HashMap::new(),
             start: setup.start,
+            roots: setup.roots,
+            owes_gaps: true,
             has_history: setup.has_history,
             looked: false,
             line_max: setup.line_max,
@@ -205,7 +212,8 @@ impl Source {
         }
         self.name_open_files(&candidates);
         self.note_presence(&candidates, now);
-        if first {
+        if self.owes_gaps && self.error.is_none() && !self.has_unfinished() {
+            self.owes_gaps = false;
             changes.gaps += self.count_gaps();
         }
         changes
@@ -270,7 +278,9 @@ impl Source {
             let metadata = fs::metadata(&path).ok().filter(Metadata::is_file)?;
             Some(Candidate { path, id: FileId::from(&metadata), metadata, is_live })
         };
-        let live = candidate(self.live_path.clone(), true);
+        let may_lead = |roots: &Vec<PathBuf>| ends_inside(&self.live_path, folder, roots);
+        let is_inside = self.roots.as_ref().is_none_or(may_lead);
+        let live = candidate(self.live_path.clone(), true).filter(|_| is_inside);
         let is_other = |path: &PathBuf| path.file_name() != self.live_path.file_name();
         let entries = fs::read_dir(folder).into_iter().flatten().flatten();
         let mut candidates: Vec<Candidate> = entries

@@ -75,6 +75,7 @@ impl Follower {
             format: watched.format.or(saved_format),
             start: if self.is_ready { Start::Start } else { self.settings.start },
             line_max: self.settings.line_max,
+            roots: (!found.is_named).then(|| self.settings.allowed_roots.clone()),
             // A source that appeared while we were down is new, its archives too.
             has_history: saved.is_none() && self.is_first_start && !self.is_ready,
             streams: saved.map_or_else(Vec::new, |saved| saved.streams),

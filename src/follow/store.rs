@@ -21,6 +21,10 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub(crate) struct Snapshot {
     pub(crate) state: SavedState,
     pub(crate) sources: Vec<SavedSource>,
+    /// Seconds that we have run for in all.
+    pub(crate) ran: u64,
+    /// Written before a catch-up, so that a start from it is the same start again: see [`Unsettled`].
+    pub(crate) unsettled: Unsettled,
     /// Folders of servers as bytes, and their indices in the state.
     servers: Vec<(Vec<u8>, u32)>,
 }
@@ -38,9 +42,24 @@ pub(crate) struct SavedSource {
 }
 
 impl SavedSource {
+    /// How many live files it had; none at the next call.
+    pub(crate) fn take_live(&mut self) -> u64 {
+        let live = self.streams.iter_mut().filter(|stream| stream.was_live);
+        live.map(|stream| stream.was_live = false).count() as u64
+    }
+
     pub(crate) fn path(&self) -> PathBuf {
         PathBuf::from(OsString::from_vec(self.path.clone()))
     }
+}
+
+/// What a start has still to do, and what one that is killed before its catch-up leaves to the next.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Unsettled {
+    /// No lines have been read yet: archives that are there are history.
+    pub(crate) is_first_start: bool,
+    /// A newer snapshot may have been shown.
+    pub(crate) is_maybe_old: bool,
 }
 
 impl Snapshot {
@@ -50,6 +69,8 @@ impl Snapshot {
         sources: &[Source],
         absent: &HashMap<PathBuf, SavedSource>,
         servers: &HashMap<PathBuf, u32>,
+        ran: u64,
+        unsettled: Unsettled,
     ) -> Self {
         let bytes = |path: &Path| path.as_os_str().as_bytes().to_vec();
         let saved = sources.iter().map(|source| SavedSource {
@@ -60,6 +81,8 @@ impl Snapshot {
         });
         Self {
             state: state.save(),
+            ran,
+            unsettled,
             sources: saved.chain(absent.values().cloned()).collect(),
             servers: servers.iter().map(|(path, server)| (bytes(path), *server)).collect(),
         }

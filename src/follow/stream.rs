@@ -104,6 +104,11 @@ impl Stream {
         Ok(stream)
     }
 
+    /// History that cannot be read: known by its stamp alone.
+    pub(crate) fn unreadable_history() -> Self {
+        Self { is_history: true, ..Self::default() }
+    }
+
     /// As a snapshot keeps it.
     pub(crate) fn saved(&self, was_live: bool) -> Self {
         Self { was_live, ahead: None, ..self.clone() }
@@ -111,7 +116,7 @@ impl Stream {
 
     /// Whether anything has been consumed, so that it can be known again.
     pub(crate) const fn is_known(&self) -> bool {
-        self.key.is_some()
+        self.key.is_some() || (self.is_history && self.stamp.is_some())
     }
 }
 

@@ -7,7 +7,7 @@ use parsers::Format;
 use serde::{Deserialize, Serialize};
 use std::fs::{File, Metadata};
 use std::io::{self, BufRead, BufReader, Read};
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 /// Bytes per read; larger ones gain nothing (measured from 16 KiB to 4 MiB).
@@ -84,6 +84,10 @@ pub(crate) struct Tail {
     cutter: Cutter,
 }
 
+/// Linux' flag (`asm-generic/fcntl.h`) against waiting for a FIFO's writer, should one be put here between
+/// the check and the opening. Regular files do not know it.
+const O_NONBLOCK: i32 = 0o4000;
+
 /// Opens a regular file.
 ///
 /// # Errors
@@ -95,7 +99,7 @@ pub(crate) fn open_regular(path: &Path) -> io::Result<(File, Metadata)> {
     if !std::fs::metadata(path)?.is_file() {
         return Err(not_regular());
     }
-    let file = File::open(path)?;
+    let file = File::options().read(true).custom_flags(O_NONBLOCK).open(path)?;
     let metadata = file.metadata()?;
     if metadata.is_file() { Ok((file, metadata)) } else { Err(not_regular()) }
 }
@@ -314,8 +318,14 @@ impl Tail {
         // Between the look and the read the file may have been cut and filled again: then the chunk is of
         // another stream, and belongs to nobody yet.
         let end = self.position + read as u64;
-        if file.metadata()?.len() < end || bytes_before(file, self.position)? != self.recent {
-            return Ok(Filled::Truncated);
+        match file.metadata().and_then(|after| Ok((after.len(), bytes_before(file, self.position)?))) {
+            Ok((size, recent)) if size >= end && recent == self.recent => {}
+            Ok(_) => return Ok(Filled::Truncated),
+            Err(error) => {
+                // The position stays, so the chunk must not stay either.
+                self.cutter.take_back(read);
+                return Err(error);
+            }
         }
         self.recent.extend_from_slice(self.cutter.newest(read.min(RECENT)));
         self.recent.drain(..self.recent.len().saturating_sub(RECENT));

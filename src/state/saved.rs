@@ -197,7 +197,7 @@ mod tests {
 
     fn fold(state: &mut State, lines: &[&str]) {
         let none = BTreeMap::new();
-        let origin = Origin { source: 0, server: 0, now: 7, labels: &none, offset_minutes: 0 };
+        let origin = Origin { source: 0, server: 0, now: 7, wall: 0, labels: &none, offset_minutes: 0 };
         for line in lines {
             let rejected = state.fold(line.as_bytes(), &parsers::FORMATS[0], Role::All, &origin).is_err();
             assert_eq!(line.contains("garbage"), rejected, "{line}");

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 /// Adds a source and its server.
 pub(crate) fn add<'a>(state: &mut State, name: &str, labels: &'a BTreeMap<String, String>) -> Origin<'a> {
     let (source, server) = (state.add_source(name), state.add_server());
-    Origin { source, server, now: 0, labels, offset_minutes: 0 }
+    Origin { source, server, now: 0, wall: 0, labels, offset_minutes: 0 }
 }
 
 /// Folds a whole file; tells how many records that were.

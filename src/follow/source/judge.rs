@@ -77,7 +77,7 @@ impl Source {
     pub(super) fn note_history(&mut self, candidates: &[Candidate]) {
         for candidate in candidates.iter().filter(|candidate| !candidate.is_live) {
             let history = open_regular(&candidate.path).and_then(|(file, _)| Stream::history(content(file)?));
-            let stream = self.add_stream(history.unwrap_or_default());
+            let stream = self.add_stream(history.unwrap_or_else(|_| Stream::unreadable_history()));
             self.note_seen(candidate, Verdict::Consumed(stream));
         }
     }
@@ -281,6 +281,12 @@ impl Source {
             };
             self.streams.remove(&oldest);
         }
+    }
+
+    /// Whether a file is not known yet: it may be one that seems to be missing.
+    pub(super) fn has_unfinished(&self) -> bool {
+        let is_open = |seen: &Seen| matches!(seen.verdict, Verdict::Unfinished | Verdict::Undecided);
+        self.seen.values().any(is_open)
     }
 
     /// Files that were live when the snapshot was written and are not on disk any more: what was written to

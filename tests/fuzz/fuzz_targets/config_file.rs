@@ -43,7 +43,7 @@ fn fold(config: &Config) {
     for (index, path) in settings.paths.iter().enumerate() {
         let (source, server) = (state.add_source(&format!("{index}.log")), state.add_server());
         let (labels, offset_minutes) = (&path.labels, path.offset_minutes);
-        let origin = Origin { source, server, now: 0, labels, offset_minutes };
+        let origin = Origin { source, server, now: 0, wall: 0, labels, offset_minutes };
         for line in &lines {
             for format in FORMATS {
                 // The state counts what it refuses.

@@ -24,7 +24,7 @@ fuzz_target!(|record: &[u8]| {
             let mut state = State::new(rules.clone());
             let (source, server) = (state.add_source("a.log"), state.add_server());
             let none = BTreeMap::new();
-            let origin = Origin { source, server, now: 0, labels: &none, offset_minutes: 0 };
+            let origin = Origin { source, server, now: 0, wall: 0, labels: &none, offset_minutes: 0 };
             // The second time it meets what the first one has made.
             let first = state.fold(record, format, Role::All, &origin);
             let second = state.fold(record, format, Role::All, &origin);
