@@ -196,6 +196,7 @@ impl Follower {
         if permit != Permit::Wait {
             self.publish(now);
         }
+        self.post_status();
         permit == Permit::Publish
     }
 
@@ -209,7 +210,7 @@ impl Follower {
 
     /// A source whose live file was there when the snapshot was written, and that has no file now, has lost
     /// what was written to it since.
-    fn count_absent(&mut self) {
+    pub(crate) fn count_absent(&mut self) {
         for source in self.absent.values_mut() {
             let gaps = source.take_live();
             if let Some(facts) = self.state.source_mut(source.facts) {
@@ -281,7 +282,6 @@ impl Follower {
     /// The first catch-up is done: from now on commits are in view.
     pub fn become_ready(&mut self) {
         self.is_ready = true;
-        self.count_absent();
         self.post_status();
     }
 

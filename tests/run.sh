@@ -117,9 +117,11 @@ fuzzing() {
     export RUSTC_BOOTSTRAP=1
     cargo fuzz build --fuzz-dir tests/fuzz
     for name in $targets; do
+        # What it learns goes into the first folder; the second one is in git and stays as it is.
+        mkdir -p "tests/fuzz/corpus/$name"
         # libFuzzer writes a line for each thing it learns; it is worth reading only when something broke.
-        if ! cargo fuzz run --fuzz-dir tests/fuzz "$name" -- \
-            -max_total_time="$seconds" -rss_limit_mb=2048 >"$logs/fuzz" 2>&1; then
+        if ! cargo fuzz run --fuzz-dir tests/fuzz "$name" "tests/fuzz/corpus/$name" "tests/fuzz/seeds/$name" -- \
+            -max_total_time="$seconds" -timeout=20 -rss_limit_mb=2048 >"$logs/fuzz" 2>&1; then
             tail -n 80 "$logs/fuzz"
             return 1
         fi
@@ -160,25 +162,25 @@ torture() {
 torture_once() {
     local profile seed steps filesystem folder=$2 alone=() mount=: command script started=$SECONDS verdict=ok
     read -r profile seed steps filesystem <<<"$1"
-    mkdir -p "$folder/work"
+    mkdir -p "$folder/disk"
     # In a mount namespace of its own nothing stays mounted, however it ends.
     if [ "$filesystem" != disk ]; then
         alone=(unshare --mount --map-root-user)
     fi
     # shellcheck disable=SC2016 # the inner shell expands these
     case "$filesystem" in
-    tmpfs) mount='mount -t tmpfs tmpfs "$0/work"' ;;
+    tmpfs) mount='mount -t tmpfs tmpfs "$0/disk"' ;;
     overlay)
         mkdir "$folder/lower" "$folder/upper" "$folder/scratch"
-        mount='mount -t overlay -o "lowerdir=$0/lower,upperdir=$0/upper,workdir=$0/scratch" overlay "$0/work"'
+        mount='mount -t overlay -o "lowerdir=$0/lower,upperdir=$0/upper,workdir=$0/scratch" overlay "$0/disk"'
         ;;
     esac
     # shellcheck disable=SC2016 # the inner shell expands these
-    script=$mount' && { "$@"; status=$?; cp "$0/work/trace.log" "$0"; exit $status; }'
+    script=$mount' && { "$@"; status=$?; cp "$0/disk/trace.log" "$0"; exit $status; }'
     command="$target/debug/inferometer run {log} --state.dir {state} --web.listen-address 127.0.0.1:{port}"
     command+=" --limit.series 100000 --limit.series-per-family 100000 --no-latency-histograms"
     "${alone[@]}" sh -c "$script" "$folder" python3 "$driver" --cmd "$command" --profile "$profile" \
-        --seed "$seed" --steps "$steps" --work "$folder/work" --keep --max-seconds 7200 \
+        --seed "$seed" --steps "$steps" --work "$folder/disk" --keep --max-seconds 7200 \
         >"$folder/output" 2>&1 || verdict=FAILED
     printf '%s: %s, %d s\n' "$verdict" "$1" $((SECONDS - started)) >"$folder/report"
     if [ "$verdict" = FAILED ]; then
@@ -187,7 +189,7 @@ torture_once() {
         grep -E '^(dup|lost) |REGRESSION|DIED' "$folder/trace.log" | head -n 40 >>"$folder/report" || true
     fi
     # Its files would fill the temporary folder.
-    rm -rf "$folder/work" "$folder/upper"
+    rm -rf "$folder/disk" "$folder/upper"
 }
 
 torchserve() {

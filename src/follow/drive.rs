@@ -26,6 +26,7 @@ pub fn run(mut follower: Follower, waker: &Waker, stop: &AtomicBool, committed: 
         }
         let is_caught_up = !progress.has_more;
         if is_caught_up && !follower.is_ready {
+            follower.count_absent();
             // From the first catch-up on, what appears is new: the snapshot must say so.
             pending_since.get_or_insert(now);
         }

@@ -40,8 +40,10 @@ impl Histogram {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Untyped {
     last: f64,
-    /// What a counter would have become: it refuses negative increments.
+    /// What a counter would have become: it refuses negative increments, and without any other it would not
+    /// be there.
     increments: f64,
+    is_counter: bool,
     observations: Histogram,
 }
 
@@ -64,6 +66,7 @@ impl Value {
             None => Self::Untyped(Box::new(Untyped {
                 last: 0.0,
                 increments: 0.0,
+                is_counter: false,
                 observations: Histogram::new(bounds),
             })),
         }
@@ -79,9 +82,18 @@ impl Value {
                 untyped.last = value;
                 if value >= 0.0 {
                     untyped.increments += value;
+                    untyped.is_counter = true;
                 }
                 untyped.observations.observe(bounds, value);
             }
+        }
+    }
+
+    /// Whether a series of this type would have come to be by the same lines.
+    pub(crate) fn would_be(&self, kind: Kind) -> bool {
+        match self {
+            Self::Untyped(untyped) => kind != Kind::Counter || untyped.is_counter,
+            _ => true,
         }
     }
 

@@ -183,7 +183,10 @@ fn finished_requests_are_read_from_both_ends() {
         "2026-11-20T17:44:55,933 - /127.0.0.1:59146 \"POST /predictions/m?x=1 HTTP/1.1\" 200 10",
         "access POST /predictions/m 200 10",
     );
-    check("t - /[::1]:1 \"GET /x", "not_a_metric: expected \"|#\" after a metric's value at column 1");
+    check(
+        "t - /[::1]:1 \"GET /x",
+        "malformed: expected /<client> \"<method> <target> HTTP/<version>\" <code> <milliseconds> at column 5",
+    );
     check_console(
         "2026-11-20T17:44:55,933 [INFO ] W-9001-m_1.0 ACCESS_LOG - /1.2.3.4:5 \"GET /a\" 200 1\" HTTP/1.1\" 404 0",
         "access GET /a\" 200 1\" 404 0",
