@@ -72,6 +72,8 @@ struct Fold {
     read: Lines,
     /// Read, but counters have honestly started at 0 since.
     forgotten: Lines,
+    /// A newer snapshot may have been shown: nothing is, before the next catch-up.
+    is_old: bool,
 }
 
 impl Fold {
@@ -92,6 +94,7 @@ impl Model {
     /// A commit shows what it has saved, and nothing new if it could not save.
     fn commit(&mut self, is_saved: bool) {
         if is_saved {
+            self.fold.is_old = false;
             self.save();
         }
         if is_saved || !self.has_saved {
@@ -113,12 +116,13 @@ impl Model {
     /// A new process has taken the folder.
     fn begin(&mut self, can_save: bool, is_maybe_old: bool) {
         self.has_saved = false;
+        self.fold.is_old |= is_maybe_old;
         if can_save {
             self.save();
         } else {
             self.fold.forgotten = self.fold.read.clone();
         }
-        self.shown = if is_maybe_old { Lines::new() } else { self.fold.counted() };
+        self.shown = if self.fold.is_old { Lines::new() } else { self.fold.counted() };
     }
 }
 
@@ -429,7 +433,7 @@ impl World {
         self.follower = Some(follower.unwrap());
         assert_eq!(Lines::new(), self.view(), "nothing is shown before the state is loaded");
         self.model.begin(self.fault.is_none(), is_maybe_old);
-        if is_maybe_old || self.fault.is_some() {
+        if self.model.fold.is_old || self.fault.is_some() {
             self.highest.clear();
         }
         self.settle();

@@ -24,7 +24,8 @@ use proptest::prelude::{
 use proptest::sample::{Index, select};
 use proptest::test_runner::TestCaseError;
 use std::collections::BTreeMap;
-use std::io::Write;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixDatagram;
 use std::process::Stdio;
 use std::sync::Arc;
 use support::compare::{differences, only};
@@ -266,20 +267,23 @@ proptest! {
     }
 }
 
+/// Standard input is a socket of datagrams, since each read gets exactly one of them: in a pipe the chunks
+/// would flow together before the process looks. An empty one reads as the end.
 fn replay_in_chunks(bytes: &[u8], format: &str, chunk: usize) -> String {
+    let (ours, theirs) = UnixDatagram::pair().expect("a pair of sockets");
     let mut command = inferometer();
     command.args(["replay", "--format", format, "-"]);
-    let mut child = command
-        .stdin(Stdio::piped())
+    let child = command
+        .stdin(OwnedFd::from(theirs))
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()
         .expect("the binary starts");
-    let mut stdin = child.stdin.take().expect("stdin is piped");
-    for chunk in bytes.chunks(chunk) {
-        stdin.write_all(chunk).expect("replay reads to the end");
+    // The command still holds the other end; without it a process that ends early ends the sending too.
+    drop(command);
+    for chunk in bytes.chunks(chunk).chain([&[][..]]) {
+        ours.send(chunk).expect("replay reads to the end");
     }
-    drop(stdin);
     let output = child.wait_with_output().expect("replay ends");
     assert!(output.status.success(), "{}", output.status);
     String::from_utf8(output.stdout).expect("the exposition is UTF-8")

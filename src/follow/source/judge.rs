@@ -2,10 +2,10 @@
 
 use super::{Candidate, HELD, Open, Source, Start};
 use crate::follow::discover;
-use crate::follow::stream::{Comparison, Likeness, Stream, compare};
+use crate::follow::stream::{Comparison, KEY_MAX, Likeness, Stream, compare};
 use crate::follow::tail::{Agreement, FileId, Stamp, Tail, agreement, content, open_regular};
 use std::fs::{self, Metadata};
-use std::io;
+use std::io::{self, Read};
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -33,6 +33,16 @@ pub(super) enum Verdict {
     Undecided,
     /// Its content is damaged; judged again when it changes.
     Damaged,
+}
+
+/// What a file is to the open files that have not been read yet.
+enum Beside {
+    /// Nothing like them.
+    Alone,
+    /// It repeats one of them.
+    Copy,
+    /// The open file with this index is an unfinished copy of it.
+    Original(usize),
 }
 
 /// What a file is to a stream that it begins with.
@@ -131,30 +141,41 @@ impl Source {
             self.note_seen(candidate, Verdict::Unfinished);
             return Ok(None);
         }
-        if let Some(verdict) = self.copy_of_unread(candidate, &file)? {
-            self.note_seen(candidate, verdict);
-            return Ok(None);
+        match self.beside_unread(candidate, &file)? {
+            Beside::Alone => {}
+            Beside::Copy => {
+                self.note_seen(candidate, Verdict::Undecided);
+                return Ok(None);
+            }
+            Beside::Original(copy) => self.close(copy),
         }
         let stream = self.add_stream(Stream::default());
         let to_end = first && self.has_history && self.start == Start::End;
         self.open_stream(file, &metadata, stream, candidate, to_end).map(Some)
     }
 
-    /// Whether an archive is a copy of an open file of which nothing has been consumed yet, so that its stream
-    /// cannot be known. It is judged again at the next look: by then its original was read, or cut.
-    fn copy_of_unread(&self, candidate: &Candidate, file: &fs::File) -> io::Result<Option<Verdict>> {
-        if candidate.is_live {
-            return Ok(None);
-        }
-        for open in &self.open {
+    /// How an archive relates to open files of which nothing has been consumed yet, so that their streams
+    /// cannot be known: of two that are equal as far as the shorter one goes, the longer one is read.
+    fn beside_unread(&self, candidate: &Candidate, file: &fs::File) -> io::Result<Beside> {
+        for (at, open) in self.open.iter().enumerate().filter(|_| !candidate.is_live) {
             let is_unread = self.streams.get(&open.stream).is_some_and(|stream| !stream.is_known());
-            let Some(theirs) = open.tail.content()?.filter(|_| is_unread) else { continue };
-            if open.tail.lag() > 0 && agreement(content(file.try_clone()?)?, theirs, 0)? != Agreement::Differ
-            {
-                return Ok(Some(Verdict::Undecided));
+            if !is_unread || (open.tail.can_grow() && open.tail.lag() == 0) {
+                continue;
+            }
+            let theirs = || match open.tail.content()? {
+                Some(theirs) => Ok(theirs),
+                None => open_regular(&open.path).and_then(|(file, _)| content(file)),
+            };
+            let ours = content(file.try_clone()?)?;
+            match agreement(ours, theirs()?, 0)? {
+                Agreement::Differ => {}
+                // It is judged again at the next look: by then its original was read, or cut.
+                Agreement::Within => return Ok(Beside::Copy),
+                Agreement::Beyond if open.is_live || !has_whole_line(theirs()?)? => {}
+                Agreement::Beyond => return Ok(Beside::Original(at)),
             }
         }
-        Ok(None)
+        Ok(Beside::Alone)
     }
 
     /// What a file is to a stream that it begins with. Two files may begin alike: then one of them goes on
@@ -296,6 +317,13 @@ impl Source {
             self.streams.iter().filter(|(_, stream)| stream.was_live).map(|(id, _)| *id).collect();
         live.into_iter().filter(|id| !self.is_present(*id)).count() as u64
     }
+}
+
+/// Whether the first line is whole; a longer one than is ever read counts as such.
+fn has_whole_line(content: impl Read) -> io::Result<bool> {
+    let mut head = Vec::new();
+    content.take(KEY_MAX as u64).read_to_end(&mut head)?;
+    Ok(head.contains(&b'\n') || head.len() == KEY_MAX)
 }
 
 /// Whether a live file that looks like a copy in progress has not changed for a while: then it is no copy,
