@@ -426,7 +426,8 @@ impl Replay {
 fn is_same_sum(one: &str, other: &str) -> bool {
     let parts =
         |line: &str| Some((line.rsplit_once(' ')?.0.to_owned(), line.rsplit_once(' ')?.1.parse().ok()?));
-    let (one, other): (Option<(String, f64)>, Option<(String, f64)>) = (parts(one), parts(other));
+    type Parts = Option<(String, f64)>;
+    let (one, other): (Parts, Parts) = (parts(one), parts(other));
     let Some(((one, ours), (other, theirs))) = one.zip(other) else { return false };
     one == other && one.contains("_sum") && (ours - theirs).abs() <= 1e-12 * ours.abs()
 }
@@ -475,7 +476,10 @@ fn replay(pattern: Pattern) {
     }
     calm.check("without a crash");
     for seed in 1..=SEEDS {
-        let (looks, crashes) = ([15, 40, 80][seed as usize % 3], [4, 12, 25, 50][seed as usize % 4]);
+        let (looks, crashes) = (
+            [15, 40, 80][usize::try_from(seed % 3).unwrap()],
+            [4, 12, 25, 50][usize::try_from(seed % 4).unwrap()],
+        );
         let mut replay = Replay::new(pattern, seed, looks, crashes);
         replay.run();
         replay.check(&format!("seed {seed}"));
