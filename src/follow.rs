@@ -95,6 +95,7 @@ pub struct Follower {
     absent: HashMap<PathBuf, SavedSource>,
     /// Whether this is a first start: no snapshot was there.
     is_first_start: bool,
+    has_looked: bool,
     sources: Vec<Source>,
     servers: HashMap<PathBuf, u32>,
     stdin: Option<(Stdin, usize, u32)>,
@@ -144,6 +145,7 @@ impl Follower {
             has_begun: false,
             absent: HashMap::new(),
             is_first_start: true,
+            has_looked: false,
             sources: Vec::new(),
             servers: HashMap::new(),
             stdin,
@@ -178,6 +180,12 @@ impl Follower {
             progress.has_more |= turn.has_more;
         }
         progress.is_dirty |= self.step_stdin(now);
+        if self.is_first_start && !std::mem::replace(&mut self.has_looked, true) {
+            // Only after this look it is known which archives are history, and a crash must not change that:
+            // neither make them news, nor make what is rotated from now on history. It is not published, so
+            // it may fail.
+            self.save(now, Unsettled::default());
+        }
         self.is_catching_up = progress.has_more;
         // A server that fell silent takes its gauges off the exposition, without any line.
         progress.is_dirty |= self.is_ready && self.state.audible(now) != self.audible;
@@ -189,15 +197,18 @@ impl Follower {
     /// it is to be tried again.
     pub fn commit(&mut self, now: u64) -> bool {
         self.state.expire(now);
-        let (state, sources) = (&self.state, &self.sources);
-        let (absent, servers) = (&self.absent, &self.servers);
-        let permit =
-            self.store.commit(|| Snapshot::new(state, sources, absent, servers, now, Unsettled::default()));
+        let permit = self.save(now, Unsettled::default());
         if permit != Permit::Wait {
             self.publish(now);
         }
         self.post_status();
         permit == Permit::Publish
+    }
+
+    fn save(&mut self, now: u64, unsettled: Unsettled) -> Permit {
+        let (state, sources) = (&self.state, &self.sources);
+        let (absent, servers) = (&self.absent, &self.servers);
+        self.store.commit(|| Snapshot::new(state, sources, absent, servers, now, unsettled))
     }
 
     fn publish(&mut self, now: u64) {
@@ -255,11 +266,7 @@ impl Follower {
         let now = now.max(self.running_seconds());
         // Written once before anything is published: a state that cannot be saved again must not be shown,
         // or it would go back to what it was with the next crash.
-        let (state, sources) = (&self.state, &self.sources);
-        let (absent, servers) = (&self.absent, &self.servers);
-        if self.store.commit(|| Snapshot::new(state, sources, absent, servers, now, unsettled))
-            != Permit::Publish
-        {
+        if !self.is_first_start && self.save(now, unsettled) != Permit::Publish {
             self.state = self.state.emptied();
             may_publish = false;
         }

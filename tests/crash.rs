@@ -23,6 +23,7 @@ use inferometer::state::{Rules, Shown};
 use proptest::collection::vec;
 use proptest::prelude::{Just, ProptestConfig, Strategy, any, prop_oneof, proptest};
 use proptest::sample::Index;
+use proptest::test_runner::RngSeed;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, OpenOptions};
 use std::io::Write;
@@ -746,8 +747,13 @@ fn packed_lines(path: &Path) -> Vec<u8> {
 }
 
 /// Cases without a file of seeds: what fails is printed in its smallest form. `PROPTEST_CASES` asks for more.
+/// The same programs in every run; PROPTEST_RNG_SEED and PROPTEST_CASES try others.
 fn cases() -> ProptestConfig {
-    ProptestConfig { failure_persistence: None, max_shrink_iters: 4000, ..ProptestConfig::with_cases(2000) }
+    let given = ProptestConfig::default();
+    let rng_seed =
+        if given.rng_seed == RngSeed::Random { RngSeed::Fixed(20_261_121) } else { given.rng_seed };
+    let cases = if std::env::var_os("PROPTEST_CASES").is_some() { given.cases } else { 2000 };
+    ProptestConfig { failure_persistence: None, max_shrink_iters: 4000, rng_seed, cases, ..given }
 }
 
 proptest! {

@@ -49,6 +49,8 @@ enum Beside {
 enum Place {
     /// It goes on where the stream stands.
     Read,
+    /// It goes on where the stream stands, and the file that is open for it does not.
+    Instead,
     /// There is nothing to read in it.
     Nothing(Verdict),
     /// The stream's bytes are in another file; this one only begins alike.
@@ -121,12 +123,20 @@ impl Source {
         for (id, likeness) in like {
             match likeness {
                 Likeness::Other => {}
-                Likeness::Shorter => is_copy_in_progress |= !candidate.is_live || !self.is_present(id),
+                Likeness::Shorter => {
+                    is_copy_in_progress |= !self.has_live_name(candidate) || !self.is_present(id);
+                }
                 Likeness::Same => match self.place(id, candidate, &file, length)? {
                     Place::Read => return self.open_stream(file, &metadata, id, candidate, false).map(Some),
                     Place::Nothing(verdict) => {
                         self.note_seen(candidate, verdict);
                         return Ok(None);
+                    }
+                    Place::Instead => {
+                        if let Some(at) = self.open.iter().position(|open| open.stream == id) {
+                            self.close(at);
+                        }
+                        return self.open_stream(file, &metadata, id, candidate, false).map(Some);
                     }
                     Place::Elsewhere => {}
                 },
@@ -152,6 +162,11 @@ impl Source {
         let stream = self.add_stream(Stream::default());
         let to_end = first && self.has_history && self.start == Start::End;
         self.open_stream(file, &metadata, stream, candidate, to_end).map(Some)
+    }
+
+    /// Whether it has the live file's name, and does not only stand in for it while no file has.
+    fn has_live_name(&self, candidate: &Candidate) -> bool {
+        candidate.path == self.live_path
     }
 
     /// How an archive relates to open files of which nothing has been consumed yet, so that their streams
@@ -185,14 +200,25 @@ impl Source {
         let Some(stream) = self.streams.get(&id) else { return Ok(Place::Elsewhere) };
         if stream.is_history {
             let other = Place::Nothing(Verdict::Consumed(id));
-            return Ok(if candidate.is_live { Place::Elsewhere } else { other });
+            return Ok(if self.has_live_name(candidate) { Place::Elsewhere } else { other });
         }
         let ours = || content(file.try_clone()?);
         if let Some(open) = self.open.iter().find(|open| open.stream == id) {
-            let agrees = match open.tail.content()? {
-                Some(theirs) => agreement(ours()?, theirs, stream.offset)? != Agreement::Differ,
-                None => true,
+            let agreement = match open.tail.content()? {
+                Some(theirs) => agreement(ours()?, theirs, stream.offset)?,
+                None => Agreement::Within,
             };
+            // It goes on where a file that was replaced ends, or it is the live file, which is held open even
+            // with nothing to read: waiting for the other one to be closed would only be late.
+            let goes_on = match agreement {
+                Agreement::Differ => false,
+                Agreement::Within => self.has_live_name(candidate) && open.tail.lag() == 0,
+                Agreement::Beyond => true,
+            };
+            if goes_on && open.path != self.live_path {
+                return Ok(Place::Instead);
+            }
+            let agrees = agreement != Agreement::Differ;
             // What the open file was cut to meanwhile says nothing about its copy.
             let is_copy = agrees || !open.tail.is_intact()?;
             return Ok(if is_copy { Place::Nothing(Verdict::Copy(id)) } else { Place::Elsewhere });
