@@ -25,8 +25,11 @@ fn message_of(text: &str) -> &str {
     if message.starts_with('/') {
         return message;
     }
-    // Another layout's prefix ends with the first dash; a client's text comes after it.
-    rest.split_once(" - ").map_or(message, |(_, message)| message)
+    // Another layout's prefix ends with the first dash; a client's text comes after it. A dash behind
+    // a metric's dimensions is part of a value, not the end of a prefix.
+    rest.split_once(" - ")
+        .filter(|(before, _)| !before.contains("|#"))
+        .map_or(message, |(_, message)| message)
 }
 
 /// Reads the logger's message. The target is the client's text, quotes and all, so the parts around it
