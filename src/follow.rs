@@ -9,6 +9,7 @@ pub(crate) mod complaints;
 pub(crate) mod cut;
 mod discover;
 mod drive;
+mod log_file;
 mod pace;
 mod source;
 mod sources;

@@ -9,8 +9,9 @@ mod judge;
 
 use super::cut::Piece;
 use super::discover::{Found, belongs, ends_inside};
+use super::log_file::{FileId, Stamp};
 use super::stream::Stream;
-use super::tail::{FileId, Filled, Stamp, Tail};
+use super::tail::{Filled, Tail};
 use crate::state::Role;
 use judge::{Seen, Verdict};
 use parsers::{FORMATS, Format};

@@ -1,8 +1,11 @@
 //! Which sources there are: PATHs become sources, each with its positions of the snapshot.
 
 use super::discover::{Found, discover};
+use super::log_file::LogFile;
 use super::source::{Setup, Source, Start};
-use super::{Follower, Settings, WatchedPath, stream, tail};
+use super::stream::Stream;
+use super::tail::Tail;
+use super::{Follower, Settings, WatchedPath};
 use crate::state::Role;
 use parsers::Format;
 use std::os::unix::ffi::OsStrExt;
@@ -168,8 +171,7 @@ fn printable(name: Option<&std::ffi::OsStr>) -> String {
 }
 
 fn detect_file(path: &Path) -> Option<&'static Format> {
-    let (file, metadata) = tail::open_regular(path).ok()?;
-    let tail = tail::Tail::new(file, &metadata, &stream::Stream::default(), 0).ok()?;
+    let tail = Tail::new(LogFile::open(path).ok()?, &Stream::default(), 0).ok()?;
     parsers::detect(&tail.peek().ok()?)
 }
 

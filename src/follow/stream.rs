@@ -5,7 +5,7 @@
 //! bytes is the proof, and hashes at some earlier record ends ([`Mark`]) tell a copy that is still being
 //! written from another file that merely begins alike.
 
-use super::tail::{FileId, Stamp};
+use super::log_file::{FileId, Stamp};
 use serde::{Deserialize, Serialize};
 use std::hash::Hasher;
 use std::io::{self, Read};

@@ -1,10 +1,9 @@
 //! What a file is: known by comparing its content with the streams.
 
 use super::{Candidate, HELD, Open, Source, Start};
-use crate::follow::discover;
+use crate::follow::log_file::{Agreement, FileId, LogFile, Stamp, agreement};
 use crate::follow::stream::{Comparison, KEY_MAX, Likeness, Stream, compare};
-use crate::follow::tail::{Agreement, FileId, Stamp, Tail, agreement, content, open_regular};
-use std::fs::{self, Metadata};
+use crate::follow::tail::Tail;
 use std::io::{self, Read};
 use std::path::PathBuf;
 use std::time::Instant;
@@ -88,7 +87,7 @@ impl Source {
     /// Archives that are there at the first start are history: known, and never read.
     pub(super) fn note_history(&mut self, candidates: &[Candidate]) {
         for candidate in candidates.iter().filter(|candidate| !candidate.is_live) {
-            let history = open_regular(&candidate.path).and_then(|(file, _)| Stream::history(content(file)?));
+            let history = LogFile::open(&candidate.path).and_then(|file| Stream::history(file.content()?));
             let stream = self.add_stream(history.unwrap_or_else(|_| Stream::unreadable_history()));
             self.note_seen(candidate, Verdict::Consumed(stream));
         }
@@ -96,17 +95,16 @@ impl Source {
 
     /// Finds out what a file is, and opens it if there is anything to read in it.
     pub(super) fn judge(&mut self, candidate: &Candidate, first: bool) -> io::Result<Option<Open>> {
-        let (file, metadata) = open_regular(&candidate.path)?;
+        let file = LogFile::open(&candidate.path)?;
         // Names move while we look: this may be another file than the listed one, or one that is open.
-        let id = FileId::from(&metadata);
+        let id = file.id();
         if id != candidate.id || self.open.iter().any(|open| open.tail.id() == id) {
             return Ok(None);
         }
         // What was known about this very file says nothing about where its stream is now.
         self.seen.remove(&candidate.id);
-        let is_gzip = discover::is_gzip(&candidate.path);
         let ids: Vec<u64> = self.streams.keys().copied().collect();
-        let compared = compare(content(file.try_clone()?)?, self.streams.values(), is_gzip);
+        let compared = compare(file.content()?, self.streams.values(), file.is_gzip);
         let Comparison { likeness, length, has_line } = match compared {
             // An archive that is still being written; it is looked at again when it has grown.
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
@@ -115,7 +113,7 @@ impl Source {
             }
             other => other?,
         };
-        let length = if is_gzip { length } else { metadata.len() };
+        let length = if file.is_gzip { length } else { file.metadata.len() };
         let mut is_copy_in_progress = false;
         // The longest stream that fits is the one that this file holds, unless that one is elsewhere.
         let mut like: Vec<(u64, Likeness)> = ids.into_iter().zip(likeness).collect();
@@ -127,7 +125,7 @@ impl Source {
                     is_copy_in_progress |= !self.has_live_name(candidate) || !self.is_present(id);
                 }
                 Likeness::Same => match self.place(id, candidate, &file, length)? {
-                    Place::Read => return self.open_stream(file, &metadata, id, candidate, false).map(Some),
+                    Place::Read => return self.open_stream(file, id, candidate, false).map(Some),
                     Place::Nothing(verdict) => {
                         self.note_seen(candidate, verdict);
                         return Ok(None);
@@ -136,7 +134,7 @@ impl Source {
                         if let Some(at) = self.open.iter().position(|open| open.stream == id) {
                             self.close(at);
                         }
-                        return self.open_stream(file, &metadata, id, candidate, false).map(Some);
+                        return self.open_stream(file, id, candidate, false).map(Some);
                     }
                     Place::Elsewhere => {}
                 },
@@ -161,7 +159,7 @@ impl Source {
         }
         let stream = self.add_stream(Stream::default());
         let to_end = first && self.has_history && self.start == Start::End;
-        self.open_stream(file, &metadata, stream, candidate, to_end).map(Some)
+        self.open_stream(file, stream, candidate, to_end).map(Some)
     }
 
     /// Whether it has the live file's name, and does not only stand in for it while no file has.
@@ -171,7 +169,7 @@ impl Source {
 
     /// How an archive relates to open files of which nothing has been consumed yet, so that their streams
     /// cannot be known: of two that are equal as far as the shorter one goes, the longer one is read.
-    fn beside_unread(&self, candidate: &Candidate, file: &fs::File) -> io::Result<Beside> {
+    fn beside_unread(&self, candidate: &Candidate, file: &LogFile) -> io::Result<Beside> {
         for (at, open) in self.open.iter().enumerate().filter(|_| !candidate.is_live) {
             let is_unread = self.streams.get(&open.stream).is_some_and(|stream| !stream.is_known());
             if !is_unread || (open.tail.can_grow() && open.tail.lag() == 0) {
@@ -179,14 +177,14 @@ impl Source {
             }
             let theirs = || match open.tail.content()? {
                 Some(theirs) => Ok(theirs),
-                None => open_regular(&open.path).and_then(|(file, _)| content(file)),
+                None => LogFile::open(&open.path)?.content(),
             };
-            let ours = content(file.try_clone()?)?;
+            let ours = file.content()?;
             match agreement(ours, theirs()?, 0)? {
                 Agreement::Differ => {}
                 // It is judged again at the next look: by then its original was read, or cut.
                 Agreement::Within => return Ok(Beside::Copy),
-                Agreement::Beyond if open.is_live || !has_whole_line(theirs()?)? => {}
+                Agreement::Beyond if open.path == self.live_path || !has_whole_line(theirs()?)? => {}
                 Agreement::Beyond => return Ok(Beside::Original(at)),
             }
         }
@@ -196,13 +194,13 @@ impl Source {
     /// What a file is to a stream that it begins with. Two files may begin alike: then one of them goes on
     /// where the stream stands, and the other is a stream of its own. Which one is which does not matter,
     /// since the bytes that they share mean the same.
-    fn place(&self, id: u64, candidate: &Candidate, file: &fs::File, length: u64) -> io::Result<Place> {
+    fn place(&self, id: u64, candidate: &Candidate, file: &LogFile, length: u64) -> io::Result<Place> {
         let Some(stream) = self.streams.get(&id) else { return Ok(Place::Elsewhere) };
         if stream.is_history {
             let other = Place::Nothing(Verdict::Consumed(id));
             return Ok(if self.has_live_name(candidate) { Place::Elsewhere } else { other });
         }
-        let ours = || content(file.try_clone()?);
+        let ours = || file.content();
         if let Some(open) = self.open.iter().find(|open| open.stream == id) {
             let agreement = match open.tail.content()? {
                 Some(theirs) => agreement(ours()?, theirs, stream.offset)?,
@@ -228,12 +226,12 @@ impl Source {
             let Some((other, seen)) = self.seen.iter().find(is_it) else { return Ok(Place::Read) };
             // What is left in a file that was read to its end is a half line. The same in its copy is nothing
             // new; more of it is; another continuation is another file.
-            let (theirs, _) = match open_regular(&seen.path) {
-                Ok(opened) if FileId::from(&opened.1) == *other => opened,
+            let theirs = match LogFile::open(&seen.path) {
+                Ok(opened) if opened.id() == *other => opened,
                 // It was renamed since the folder was listed; the next look knows its name.
                 _ => return Ok(Place::Nothing(Verdict::Undecided)),
             };
-            let agreement = agreement(ours()?, content(theirs)?, stream.offset)?;
+            let agreement = agreement(ours()?, theirs.content()?, stream.offset)?;
             return Ok(match agreement {
                 Agreement::Differ => Place::Elsewhere,
                 Agreement::Within => Place::Nothing(Verdict::Consumed(id)),
@@ -246,8 +244,7 @@ impl Source {
 
     fn open_stream(
         &mut self,
-        file: fs::File,
-        metadata: &Metadata,
+        file: LogFile,
         stream: u64,
         candidate: &Candidate,
         to_end: bool,
@@ -255,11 +252,12 @@ impl Source {
         let Some(known) = self.streams.get_mut(&stream) else {
             return Err(io::Error::other("no such stream"));
         };
-        let mut tail = Tail::new(file, metadata, known, self.line_max)?;
+        let size = file.metadata.len();
+        let mut tail = Tail::new(file, known, self.line_max)?;
         if to_end {
             tail.skip_to_end(known, self.line_max)?;
         }
-        let (offset, size) = (known.offset, metadata.len());
+        let offset = known.offset;
         tracing::debug!(file = %candidate.path.display(), stream, offset, size, "opened");
         known.file = Some(candidate.id);
         self.error = None;
