@@ -746,16 +746,13 @@ fn packed_lines(path: &Path) -> Vec<u8> {
     bytes
 }
 
-/// Cases without a file of seeds: what fails is printed in its smallest form. `PROPTEST_CASES` asks for more.
-/// The same programs in every run; PROPTEST_RNG_SEED and PROPTEST_CASES try others, and the long run tries
-/// many, of which not all pass yet.
+/// Cases without a file of seeds: what fails is printed in its smallest form. The same programs in every
+/// run; `PROPTEST_RNG_SEED` and `PROPTEST_CASES` try others.
 fn cases() -> ProptestConfig {
     let given = ProptestConfig::default();
     let rng_seed =
         if given.rng_seed == RngSeed::Random { RngSeed::Fixed(20_261_121) } else { given.rng_seed };
-    let is_long = std::env::var_os("INFEROMETER_LONG").is_some();
-    let usual = if is_long { 2000 } else { 300 };
-    let cases = if std::env::var_os("PROPTEST_CASES").is_some() { given.cases } else { usual };
+    let cases = if std::env::var_os("PROPTEST_CASES").is_some() { given.cases } else { 2000 };
     ProptestConfig { failure_persistence: None, max_shrink_iters: 4000, rng_seed, cases, ..given }
 }
 
