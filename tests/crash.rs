@@ -188,6 +188,8 @@ enum Op {
     Step,
     Look,
     Crash,
+    /// The whole machine crashes: the live file loses its end, of which all may have been counted and saved.
+    PowerCut(Index),
     Stop,
     Start,
     Break(Fault),
@@ -221,6 +223,7 @@ fn op() -> impl Strategy<Value = Op> {
         4 => Just(Op::Look),
         2 => Just(Op::Step),
         3 => Just(Op::Crash),
+        1 => any::<Index>().prop_map(Op::PowerCut),
         1 => Just(Op::Stop),
         3 => Just(Op::Start),
         1 => prop_oneof![Just(Fault::Folder), Just(Fault::Slot)].prop_map(Op::Break),
@@ -641,6 +644,7 @@ impl World {
             Op::Step if self.follower.is_some() => self.settle(),
             Op::Look => self.look_if_up(),
             Op::Crash => self.die(),
+            Op::PowerCut(at) => self.cut_power(*at),
             Op::Stop => {
                 self.look_if_up();
                 self.die();
@@ -650,6 +654,26 @@ impl World {
             Op::Mend => self.mend(),
             Op::Rot => self.rot(),
             Op::Copy { .. } | Op::Truncate { .. } | Op::Delete { .. } | Op::Step => {}
+        }
+    }
+
+    /// Only for a short file, in which each line is marked: a longer one is known up to a mark, which may be
+    /// some lines before its new end. And only while no other file begins like it: then they are two streams.
+    fn cut_power(&mut self, at: Index) {
+        self.die();
+        let live = self.live();
+        let Some(bytes) = self.model.disk.get(&live) else { return };
+        let ends: Vec<usize> =
+            (1..).zip(bytes).filter(|(_, byte)| **byte == b'\n').map(|(end, _)| end).collect();
+        let lines = lines_in(bytes);
+        let is_copied = self.archives(|name| !lines.is_disjoint(&lines_in(&self.model.disk[name]))).pop();
+        if (1..=16).contains(&ends.len()) && is_copied.is_none() && lines.is_subset(&self.model.fold.read) {
+            // What is appended to half a line is the parser's business.
+            let length = *at.get(&ends[..]);
+            let file = OpenOptions::new().write(true).open(self.path(&live)).unwrap();
+            file.set_len(length as u64).unwrap();
+            self.model.disk.get_mut(&live).unwrap().truncate(length);
+            self.half = None;
         }
     }
 

@@ -30,6 +30,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 use support::exposition::{Exposition, Series};
+use support::folders::Folders;
 use support::http;
 use support::lines::{HOST, append, requests};
 use support::process::{Server, eventually, run, strace};
@@ -64,7 +65,7 @@ const DAY: &[Step] = &[
 
 /// A log and a state folder.
 struct Scene {
-    folder: tempfile::TempDir,
+    folders: Folders,
     /// Lines that have to be counted by now.
     truth: u32,
     archives: usize,
@@ -73,32 +74,23 @@ struct Scene {
 impl Scene {
     /// A live file with 3 lines, and an archive of history that is never to be read.
     fn new() -> Self {
-        let scene = Self { folder: tempfile::tempdir().unwrap(), truth: 3, archives: 0 };
-        append(&scene.logs().join("ts_metrics.history.log"), requests(100));
-        append(&scene.live(), requests(3));
-        fs::create_dir(scene.state()).unwrap();
-        scene
-    }
-
-    fn logs(&self) -> PathBuf {
-        self.folder.path().join("logs")
-    }
-
-    fn live(&self) -> PathBuf {
-        self.logs().join("ts_metrics.log")
-    }
-
-    fn state(&self) -> PathBuf {
-        self.folder.path().join("state")
+        let folders = Folders::new();
+        append(&folders.logs().join("ts_metrics.history.log"), requests(100));
+        append(&folders.live(), requests(3));
+        fs::create_dir_all(folders.state()).unwrap();
+        Self { folders, truth: 3, archives: 0 }
     }
 
     fn archive(&self) -> PathBuf {
-        self.logs().join(format!("ts_metrics.{}.log", self.archives))
+        self.folders.logs().join(format!("ts_metrics.{}.log", self.archives))
     }
 
     fn command(&self) -> Command {
         let mut command = run();
-        command.arg(self.logs()).args(["--state.commit-interval", "10ms", "--state.dir"]).arg(self.state());
+        command
+            .arg(self.folders.logs())
+            .args(["--state.commit-interval", "10ms", "--state.dir"])
+            .arg(self.folders.state());
         command
     }
 
@@ -106,7 +98,7 @@ impl Scene {
     fn killed_at(&self, call: &str, number: usize, paths: &[PathBuf]) -> Command {
         let inject = format!("inject={call}:signal=SIGKILL:when={number}");
         let trace = format!("trace={call}");
-        let output = self.folder.path().join("strace").to_str().unwrap().to_owned();
+        let output = self.folders.trace();
         let mut options = vec!["-o", &output, "-e", &trace, "-e", &inject];
         for path in paths {
             options.extend(["-P", path.to_str().unwrap()]);
@@ -119,26 +111,26 @@ impl Scene {
             Step::Append(count) => self.write(count),
             Step::Rotate(count) => {
                 self.archives += 1;
-                fs::rename(self.live(), self.archive()).unwrap();
+                fs::rename(self.folders.live(), self.archive()).unwrap();
                 self.write(count);
             }
             Step::Compress => {
                 let plain = self.archive();
-                let packed = self.logs().join(format!("{}.gz", plain.display()));
+                let packed = self.folders.logs().join(format!("{}.gz", plain.display()));
                 let mut encoder = GzEncoder::new(File::create(packed).unwrap(), Compression::default());
                 encoder.write_all(&fs::read(&plain).unwrap()).unwrap();
                 encoder.finish().unwrap();
                 fs::remove_file(plain).unwrap();
             }
             Step::Truncate(count) => {
-                File::options().write(true).open(self.live()).unwrap().set_len(0).unwrap();
+                File::options().write(true).open(self.folders.live()).unwrap().set_len(0).unwrap();
                 self.write(count);
             }
         }
     }
 
     fn write(&mut self, count: usize) {
-        append(&self.live(), requests(count));
+        append(&self.folders.live(), requests(count));
         self.truth += u32::try_from(count).unwrap();
     }
 }
@@ -272,13 +264,13 @@ fn is_long() -> bool {
 }
 
 fn state_folder(scene: &Scene) -> Vec<PathBuf> {
-    let inside = ["slot-a", "slot-b", "lock"].map(|name| scene.state().join(name));
-    inside.into_iter().chain([scene.state()]).collect()
+    let inside = ["slot-a", "slot-b", "lock"].map(|name| scene.folders.state().join(name));
+    inside.into_iter().chain([scene.folders.state()]).collect()
 }
 
 fn log_files(scene: &Scene) -> Vec<PathBuf> {
     let names = ["ts_metrics.log", "ts_metrics.history.log", "ts_metrics.1.log", "ts_metrics.1.log.gz"];
-    names.map(|name| scene.logs().join(name)).into_iter().chain([scene.logs()]).collect()
+    names.map(|name| scene.folders.logs().join(name)).into_iter().chain([scene.folders.logs()]).collect()
 }
 
 #[test]

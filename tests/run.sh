@@ -56,6 +56,7 @@ shellcheck shellcheck
 cc build-essential
 c++ build-essential
 strace strace
+faketime faketime
 prlimit util-linux
 unshare util-linux
 nsenter util-linux

@@ -101,6 +101,49 @@ impl LogFile {
     }
 }
 
+/// The newest bytes before a position, 256 at most: by them it is noticed that a file was cut or overwritten
+/// in place.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Recent(Vec<u8>);
+
+impl Recent {
+    const LENGTH: usize = 256;
+
+    /// Goes on by some bytes.
+    pub(crate) fn add(&mut self, bytes: &[u8]) {
+        self.0.extend_from_slice(bytes.get(bytes.len().saturating_sub(Self::LENGTH)..).unwrap_or(bytes));
+        self.0.drain(..self.0.len().saturating_sub(Self::LENGTH));
+    }
+
+    /// Whether a file has them before this position.
+    ///
+    /// # Errors
+    ///
+    /// Those of reading.
+    pub(crate) fn are_before(&self, position: u64, file: &File) -> io::Result<bool> {
+        let Some(start) = position.checked_sub(self.0.len() as u64) else { return Ok(false) };
+        Ok(read_at_most(file, start, self.0.len())? == self.0)
+    }
+}
+
+/// Reads until the end of the file or of the space.
+///
+/// # Errors
+///
+/// Those of reading.
+pub(crate) fn read_at_most(file: &File, offset: u64, length: usize) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![0; length];
+    let mut filled = 0;
+    while let Some(space) = bytes.get_mut(filled..).filter(|space| !space.is_empty()) {
+        match file.read_at(space, offset + filled as u64)? {
+            0 => break,
+            read => filled += read,
+        }
+    }
+    bytes.truncate(filled);
+    Ok(bytes)
+}
+
 /// A file read from its first byte. Copies of a descriptor share one cursor, so it has a position of its own.
 struct FromStart {
     file: File,

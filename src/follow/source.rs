@@ -168,8 +168,10 @@ impl Source {
     /// The streams as a snapshot keeps them.
     pub(crate) fn streams(&self) -> impl Iterator<Item = Stream> {
         let is_live = |id: u64| self.open.iter().any(|open| open.stream == id && open.is_live);
+        // As long as it is open what has become of a live file, the next start has to find out.
+        let was_live = |stream: &Stream| self.owes_gaps && stream.was_live;
         let known = self.streams.iter().filter(|(_, stream)| stream.is_known());
-        known.map(move |(id, stream)| stream.saved(is_live(*id)))
+        known.map(move |(id, stream)| stream.saved(is_live(*id) || was_live(stream)))
     }
 
     /// Compares the files on disk with what is known.
@@ -394,6 +396,7 @@ fn drain(
                 }
             }
         }
+        stream.mark();
     }
     Ok(false)
 }

@@ -1,7 +1,7 @@
 //! Which sources there are: PATHs become sources, each with its positions of the snapshot.
 
 use super::discover::{Found, discover};
-use super::log_file::LogFile;
+use super::log_file::{LogFile, Recent};
 use super::source::{Setup, Source, Start};
 use super::stream::Stream;
 use super::tail::Tail;
@@ -171,7 +171,7 @@ fn printable(name: Option<&std::ffi::OsStr>) -> String {
 }
 
 fn detect_file(path: &Path) -> Option<&'static Format> {
-    let tail = Tail::new(LogFile::open(path).ok()?, &Stream::default(), 0).ok()?;
+    let tail = Tail::new(LogFile::open(path).ok()?, &Stream::default(), Recent::default(), 0).ok()?;
     parsers::detect(&tail.peek().ok()?)
 }
 

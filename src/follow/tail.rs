@@ -1,18 +1,14 @@
 //! One open log file: reads chunks, and notices when the file is no longer what was read from it.
 
 use super::cut::{Cutter, Piece};
-use super::log_file::{FileId, LogFile, Stamp};
+use super::log_file::{FileId, LogFile, Recent, Stamp, read_at_most};
 use super::stream::Stream;
 use parsers::Format;
-use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 
 /// Bytes per read; larger ones gain nothing (measured from 16 KiB to 4 MiB).
 pub(crate) const CHUNK: usize = 256 * 1024;
-
-/// How many of the newest bytes are compared before and after each read.
-const RECENT: usize = 256;
 
 /// How much of a file's front is looked at to find its format.
 const PEEK: usize = 64 * 1024;
@@ -43,27 +39,26 @@ pub(crate) struct Tail {
     id: FileId,
     /// Where the next read begins.
     position: u64,
-    /// The newest bytes before the position.
-    recent: Vec<u8>,
+    /// The bytes before the position; the file is checked against them before and after each read.
+    recent: Recent,
     cutter: Cutter,
 }
 
 impl Tail {
-    /// Reads `file` on from where the stream stands.
+    /// Reads `file` on from where the stream stands. The bytes before that are those that were compared with
+    /// the stream: should the file be another one by now, the first read will notice.
     ///
     /// # Errors
     ///
     /// Those of reading.
-    pub(crate) fn new(file: LogFile, stream: &Stream, line_max: usize) -> io::Result<Self> {
+    pub(crate) fn new(file: LogFile, stream: &Stream, recent: Recent, line_max: usize) -> io::Result<Self> {
         let id = file.id();
         let position = stream.offset;
-        let mut recent = Vec::new();
         let input = if file.is_gzip {
             let mut content = file.content()?;
             io::copy(&mut content.by_ref().take(position), &mut io::sink())?;
             Input::Gzip { content, stamp: Stamp::from(&file.metadata) }
         } else {
-            recent = bytes_before(&file.file, position)?;
             Input::Plain(file)
         };
         Ok(Self { input, id, position, recent, cutter: Cutter::new(line_max) })
@@ -88,6 +83,7 @@ impl Tail {
             }
             position += read as u64;
             let bytes = chunk.get(..read).unwrap_or_default();
+            self.recent.add(bytes);
             match bytes.iter().rposition(|byte| *byte == b'\n') {
                 Some(at) => {
                     let (whole, rest) = bytes.split_at(at + 1);
@@ -103,7 +99,6 @@ impl Tail {
             self.cutter = cutter;
         }
         self.position = position;
-        self.recent = bytes_before(file, position)?;
         Ok(())
     }
 
@@ -146,7 +141,7 @@ impl Tail {
             }
         };
         let size = file.metadata()?.len();
-        if size < self.position || bytes_before(file, self.position)? != self.recent {
+        if size < self.position || !self.recent.are_before(self.position, file)? {
             return Ok(Filled::Truncated);
         }
         let unread = usize::try_from(size - self.position).unwrap_or(CHUNK).min(CHUNK);
@@ -158,8 +153,11 @@ impl Tail {
         // Between the look and the read the file may have been cut and filled again: then the chunk is of
         // another stream, and belongs to nobody yet.
         let end = self.position + read as u64;
-        match file.metadata().and_then(|after| Ok((after.len(), bytes_before(file, self.position)?))) {
-            Ok((size, recent)) if size >= end && recent == self.recent => {}
+        match file
+            .metadata()
+            .and_then(|after| Ok((after.len(), self.recent.are_before(self.position, file)?)))
+        {
+            Ok((size, true)) if size >= end => {}
             Ok(_) => return Ok(Filled::Truncated),
             Err(error) => {
                 // The position stays, so the chunk must not stay either.
@@ -167,8 +165,7 @@ impl Tail {
                 return Err(error);
             }
         }
-        self.recent.extend_from_slice(self.cutter.newest(read.min(RECENT)));
-        self.recent.drain(..self.recent.len().saturating_sub(RECENT));
+        self.recent.add(self.cutter.newest(read));
         self.position = end;
         Ok(if read > 0 { Filled::More } else { Filled::Nothing })
     }
@@ -180,7 +177,7 @@ impl Tail {
     /// Those of reading.
     pub(crate) fn is_intact(&self) -> io::Result<bool> {
         let Input::Plain(LogFile { file, .. }) = &self.input else { return Ok(true) };
-        Ok(file.metadata()?.len() >= self.position && bytes_before(file, self.position)? == self.recent)
+        Ok(file.metadata()?.len() >= self.position && self.recent.are_before(self.position, file)?)
     }
 
     /// The file as it is now.
@@ -225,27 +222,10 @@ impl std::fmt::Debug for Tail {
     }
 }
 
-fn bytes_before(file: &File, position: u64) -> io::Result<Vec<u8>> {
-    let length = usize::try_from(position).unwrap_or(RECENT).min(RECENT);
-    read_at_most(file, position - length as u64, length)
-}
-
-fn read_at_most(file: &File, offset: u64, length: usize) -> io::Result<Vec<u8>> {
-    let mut bytes = vec![0; length];
-    let mut filled = 0;
-    while let Some(space) = bytes.get_mut(filled..).filter(|space| !space.is_empty()) {
-        match file.read_at(space, offset + filled as u64)? {
-            0 => break,
-            read => filled += read,
-        }
-    }
-    bytes.truncate(filled);
-    Ok(bytes)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::follow::stream::{Likeness, compare};
     use std::io::Write;
     use std::path::Path;
 
@@ -272,7 +252,7 @@ mod tests {
     }
 
     fn open(path: &Path, stream: &Stream) -> Tail {
-        Tail::new(LogFile::open(path).unwrap(), stream, 1000).unwrap()
+        Tail::new(LogFile::open(path).unwrap(), stream, Recent::default(), 1000).unwrap()
     }
 
     fn with(content: &str) -> (tempfile::NamedTempFile, Tail) {
@@ -287,6 +267,19 @@ mod tests {
         let (file, mut tail) = with("old line\n");
         assert_eq!(vec!["old line\n"], lines(&mut tail));
         std::fs::write(file.path(), "new line that is longer\n").unwrap();
+        assert_eq!(vec!["truncated"], lines(&mut tail));
+    }
+
+    #[test]
+    fn a_file_that_was_refilled_since_it_was_compared_is_truncated() {
+        let (file, _) = with("old line\n");
+        let mut stream = Stream::default();
+        stream.consume(b"old line\n");
+        let opened = LogFile::open(file.path()).unwrap();
+        let compared = compare(opened.content().unwrap(), [&stream].into_iter(), false).unwrap();
+        let [Likeness::Same { recent }] = &compared.likeness[..] else { panic!("{compared:?}") };
+        std::fs::write(file.path(), "new line that is longer\n").unwrap();
+        let mut tail = Tail::new(opened, &stream, recent.clone(), 1000).unwrap();
         assert_eq!(vec!["truncated"], lines(&mut tail));
     }
 

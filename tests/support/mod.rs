@@ -3,6 +3,7 @@
 pub(crate) mod compare;
 pub(crate) mod events;
 pub(crate) mod exposition;
+pub(crate) mod folders;
 pub(crate) mod http;
 pub(crate) mod lines;
 pub(crate) mod names;

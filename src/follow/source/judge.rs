@@ -1,7 +1,7 @@
 //! What a file is: known by comparing its content with the streams.
 
 use super::{Candidate, HELD, Open, Source, Start};
-use crate::follow::log_file::{Agreement, FileId, LogFile, Stamp, agreement};
+use crate::follow::log_file::{Agreement, LogFile, Recent, Stamp, agreement};
 use crate::follow::stream::{Comparison, KEY_MAX, Likeness, Stream, compare};
 use crate::follow::tail::Tail;
 use std::io::{self, Read};
@@ -115,17 +115,25 @@ impl Source {
         };
         let length = if file.is_gzip { length } else { file.metadata.len() };
         let mut is_copy_in_progress = false;
+        let (mut lost_end, mut is_remainder) = (None, false);
         // The longest stream that fits is the one that this file holds, unless that one is elsewhere.
         let mut like: Vec<(u64, Likeness)> = ids.into_iter().zip(likeness).collect();
         like.sort_by_key(|(id, _)| std::cmp::Reverse(self.streams.get(id).map(|stream| stream.offset)));
         for (id, likeness) in like {
             match likeness {
                 Likeness::Other => {}
-                Likeness::Shorter => {
-                    is_copy_in_progress |= !self.has_live_name(candidate) || !self.is_present(id);
+                Likeness::Forked { common } if self.may_have_lost_its_end(id) => {
+                    lost_end = lost_end.or(Some((id, common)));
                 }
-                Likeness::Same => match self.place(id, candidate, &file, length)? {
-                    Place::Read => return self.open_stream(file, id, candidate, false).map(Some),
+                Likeness::Forked { .. } => {}
+                // What is left of it has been counted; what is written to it next will tell it.
+                Likeness::Shorter if self.may_have_lost_its_end(id) => is_remainder = true,
+                Likeness::Shorter if self.has_live_name(candidate) => {
+                    is_copy_in_progress |= !self.is_present(id);
+                }
+                Likeness::Shorter => is_copy_in_progress |= self.may_be_part(id, &file)?,
+                Likeness::Same { recent } => match self.place(id, candidate, &file, length)? {
+                    Place::Read => return self.open_stream(file, id, recent, candidate).map(Some),
                     Place::Nothing(verdict) => {
                         self.note_seen(candidate, verdict);
                         return Ok(None);
@@ -134,16 +142,32 @@ impl Source {
                         if let Some(at) = self.open.iter().position(|open| open.stream == id) {
                             self.close(at);
                         }
-                        return self.open_stream(file, id, candidate, false).map(Some);
+                        return self.open_stream(file, id, recent, candidate).map(Some);
                     }
                     Place::Elsewhere => {}
                 },
             }
         }
+        if let Some((id, common)) = lost_end {
+            // Only when the archives are known too is it certain that no file holds the stream.
+            if first {
+                self.note_seen(candidate, Verdict::Undecided);
+                return Ok(None);
+            }
+            if let Some(old) = self.streams.get_mut(&id) {
+                old.was_live = false;
+                let (file, counted) = (candidate.path.display(), old.offset);
+                tracing::warn!(%file, counted, known = common, "lost its end: going on where it is known");
+            }
+            // It ends with the last of its whole lines, which is where the mark is.
+            let (known, recent) = Stream::passed(file.content()?.take(common))?;
+            let stream = self.add_stream(known);
+            return self.open_stream(file, stream, recent, candidate).map(Some);
+        }
         let is_unfinished = if candidate.is_live {
-            is_copy_in_progress && !is_stale(candidate)
+            is_remainder || (is_copy_in_progress && !is_stale(candidate))
         } else {
-            is_copy_in_progress || !has_line
+            is_remainder || is_copy_in_progress || !has_line
         };
         if is_unfinished {
             self.note_seen(candidate, Verdict::Unfinished);
@@ -158,13 +182,45 @@ impl Source {
             Beside::Original(copy) => self.close(copy),
         }
         let stream = self.add_stream(Stream::default());
-        let to_end = first && self.has_history && self.start == Start::End;
-        self.open_stream(file, stream, candidate, to_end).map(Some)
+        let mut open = self.open_stream(file, stream, Recent::default(), candidate)?;
+        if first
+            && self.has_history
+            && self.start == Start::End
+            && let Some(stream) = self.streams.get_mut(&stream)
+        {
+            open.tail.skip_to_end(stream, self.line_max)?;
+        }
+        Ok(Some(open))
     }
 
     /// Whether it has the live file's name, and does not only stand in for it while no file has.
     fn has_live_name(&self, candidate: &Candidate) -> bool {
         candidate.path == self.live_path
+    }
+
+    /// Whether a file that begins like the stream may be what is left of it: no file holds it, and its own was
+    /// the live one when the state was saved. So the machine has crashed: the state was synced, the log was not.
+    fn may_have_lost_its_end(&self, id: u64) -> bool {
+        let was_live = self.streams.get(&id).is_some_and(|stream| stream.was_live && !stream.is_history);
+        was_live && self.owes_gaps && !self.is_present(id)
+    }
+
+    /// Whether a file may be an unfinished copy of a stream that it agrees with as far as marks tell. A file
+    /// that still holds the stream tells for certain.
+    fn may_be_part(&self, id: u64, file: &LogFile) -> io::Result<bool> {
+        let theirs = match self.open.iter().find(|open| open.stream == id) {
+            Some(open) if open.tail.is_intact()? => open.tail.content()?,
+            Some(_) => None,
+            None => self.holder(id).map(|theirs| theirs.content()).transpose()?,
+        };
+        let Some(theirs) = theirs else { return Ok(true) };
+        Ok(agreement(file.content()?, theirs, 0)? != Agreement::Differ)
+    }
+
+    /// The closed file that was read to the stream's end, as long as it has neither moved nor changed.
+    fn holder(&self, id: u64) -> Option<LogFile> {
+        let seen = self.seen.values().find(|seen| seen.verdict == Verdict::Consumed(id))?;
+        LogFile::open(&seen.path).ok().filter(|opened| Stamp::from(&opened.metadata) == seen.stamp)
     }
 
     /// How an archive relates to open files of which nothing has been consumed yet, so that their streams
@@ -222,15 +278,13 @@ impl Source {
             return Ok(if is_copy { Place::Nothing(Verdict::Copy(id)) } else { Place::Elsewhere });
         }
         if length > stream.offset {
-            let is_it = |(_, seen): &(&FileId, &Seen)| seen.verdict == Verdict::Consumed(id);
-            let Some((other, seen)) = self.seen.iter().find(is_it) else { return Ok(Place::Read) };
+            if !self.seen.values().any(|seen| seen.verdict == Verdict::Consumed(id)) {
+                return Ok(Place::Read);
+            }
+            // It has moved or changed since the folder was listed; the next look knows more.
+            let Some(theirs) = self.holder(id) else { return Ok(Place::Nothing(Verdict::Undecided)) };
             // What is left in a file that was read to its end is a half line. The same in its copy is nothing
             // new; more of it is; another continuation is another file.
-            let theirs = match LogFile::open(&seen.path) {
-                Ok(opened) if opened.id() == *other => opened,
-                // It was renamed since the folder was listed; the next look knows its name.
-                _ => return Ok(Place::Nothing(Verdict::Undecided)),
-            };
             let agreement = agreement(ours()?, theirs.content()?, stream.offset)?;
             return Ok(match agreement {
                 Agreement::Differ => Place::Elsewhere,
@@ -246,17 +300,14 @@ impl Source {
         &mut self,
         file: LogFile,
         stream: u64,
+        recent: Recent,
         candidate: &Candidate,
-        to_end: bool,
     ) -> io::Result<Open> {
         let Some(known) = self.streams.get_mut(&stream) else {
             return Err(io::Error::other("no such stream"));
         };
         let size = file.metadata.len();
-        let mut tail = Tail::new(file, known, self.line_max)?;
-        if to_end {
-            tail.skip_to_end(known, self.line_max)?;
-        }
+        let tail = Tail::new(file, known, recent, self.line_max)?;
         let offset = known.offset;
         tracing::debug!(file = %candidate.path.display(), stream, offset, size, "opened");
         known.file = Some(candidate.id);

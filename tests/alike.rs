@@ -1,0 +1,97 @@
+//! Files that begin alike: which of them are one log, and which are two.
+
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+#![allow(clippy::expect_used, missing_docs, reason = "a test fails by panicking")]
+
+#[allow(dead_code, reason = "each test crate uses its part")]
+mod support;
+
+use std::fs;
+use support::folders::Folders;
+use support::lines::{HOST, append, requests};
+use support::process::{Server, eventually, run};
+
+fn start(folders: &Folders) -> Server {
+    let mut command = run();
+    command.arg(folders.logs()).arg("--state.dir").arg(folders.state());
+    Server::launch(command).until_ready()
+}
+
+#[track_caller]
+fn counts(server: &Server, expected: f64) {
+    eventually(&format!("{expected} lines"), || {
+        let observed = server.value("Requests2XX", HOST)?;
+        assert!(observed <= expected, "expected {expected}, observed {observed}:\n{}", server.log());
+        (observed.to_bits() == expected.to_bits()).then_some(())
+    });
+}
+
+/// What a server writes first, each time the same.
+fn banner(bytes: usize) -> String {
+    let line = "Picked up JAVA_TOOL_OPTIONS: -Xmx4g\n";
+    line.repeat(bytes / line.len())
+}
+
+#[test]
+fn an_archive_that_shares_its_first_line_with_a_longer_log_is_read() {
+    let folders = Folders::new();
+    let first = banner(40);
+    append(&folders.live(), first.clone() + &requests(100));
+    let server = start(&folders);
+    counts(&server, 100.0);
+    append(&folders.logs().join("ts_metrics.1.log"), first + &requests(2));
+    counts(&server, 102.0);
+}
+
+#[test]
+fn logs_with_a_long_equal_front_are_two_logs_while_both_are_there() {
+    let folders = Folders::new();
+    append(&folders.live(), banner(64 * 1024) + &requests(100));
+    let server = start(&folders);
+    counts(&server, 100.0);
+    fs::rename(folders.live(), folders.logs().join("ts_metrics.1.log")).unwrap();
+    append(&folders.live(), banner(64 * 1024) + &requests(3));
+    counts(&server, 103.0);
+    append(&folders.logs().join("ts_metrics.2.log"), banner(64 * 1024) + &requests(1));
+    counts(&server, 104.0);
+    drop(server);
+    counts(&start(&folders), 104.0);
+}
+
+#[test]
+fn a_copy_that_stays_unfinished_is_read_by_nobody() {
+    let folders = Folders::new();
+    append(&folders.live(), requests(100));
+    let server = start(&folders);
+    counts(&server, 100.0);
+    let half = fs::read(folders.live()).unwrap();
+    append(&folders.logs().join("ts_metrics.1.log"), &half[..half.len() / 2]);
+    append(&folders.live(), requests(1));
+    counts(&server, 101.0);
+    drop(server);
+    append(&folders.live(), requests(1));
+    counts(&start(&folders), 102.0);
+}
+
+#[test]
+fn a_log_that_lost_its_end_with_the_machine_is_gone_on_with_where_it_is_known() {
+    let folders = Folders::new();
+    append(&folders.live(), requests(2000));
+    let server = start(&folders);
+    counts(&server, 2000.0);
+    let saved = fs::metadata(folders.live()).unwrap().len();
+    for count in 1..=5_u32 {
+        append(&folders.live(), requests(1));
+        counts(&server, f64::from(2000 + count));
+    }
+    drop(server);
+    // The last lines never reached the disk; the state did.
+    fs::OpenOptions::new().write(true).open(folders.live()).unwrap().set_len(saved).unwrap();
+    let server = start(&folders);
+    counts(&server, 2005.0);
+    append(&folders.live(), requests(3));
+    counts(&server, 2008.0);
+    drop(server);
+    append(&folders.live(), requests(1));
+    counts(&start(&folders), 2009.0);
+}
