@@ -1,6 +1,12 @@
 //! Files that begin alike: which of them are one log, and which are two.
 
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::string_slice,
+    clippy::indexing_slicing,
+    reason = "tests"
+)]
 #![allow(clippy::expect_used, missing_docs, reason = "a test fails by panicking")]
 
 #[allow(dead_code, reason = "each test crate uses its part")]
