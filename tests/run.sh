@@ -241,8 +241,7 @@ stage "shell scripts" shell_scripts
 stage "lints" lints
 stage "documentation" documentation
 stage "tests" tests
-# The race profile depends on timing, so it belongs to the long run until it has never failed there.
-plans=("clean 1 600 disk" "clean 2 600 disk")
+plans=("clean 1 600 disk" "race 1 600 disk" "clean 2 600 disk" "race 2 600 disk")
 if [ -n "$long" ]; then
     plans=("race 1 10000 disk" "race 2 10000 disk" "clean 1 10000 disk" "clean 2 10000 disk")
     for filesystem in tmpfs overlay; do
