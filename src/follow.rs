@@ -5,6 +5,7 @@
 //! times: a wake-up from inotify or the end of `--poll-interval` makes it look, the rhythm of `pace`
 //! makes it commit. What a scrape sees of a log is always a commit, never the state in between.
 
+mod begin;
 pub(crate) mod complaints;
 pub(crate) mod cut;
 mod discover;
@@ -25,7 +26,6 @@ pub use source::Start;
 pub use sources::repeats_by_name;
 
 use crate::publish::{Board, PathProblem, Published, SourceStatus, Status};
-use crate::snapshot::Found as FoundState;
 use crate::state::{Origin, Outcome, Role, Rules, State, View};
 use complaints::Complaints;
 use cut::Piece;
@@ -220,71 +220,10 @@ impl Follower {
         self.board.view.put(Published { generation: self.generation, view: self.state.view(Some(now)) });
     }
 
-    /// A source whose live file was there when the snapshot was written, and that has no file now, has lost
-    /// what was written to it since.
-    pub(crate) fn count_absent(&mut self) {
-        for source in self.absent.values_mut() {
-            let gaps = source.take_live();
-            if let Some(facts) = self.state.source_mut(source.facts) {
-                facts.gaps += gaps;
-            }
-        }
-    }
-
     /// Seconds of our own running time over all starts, as far as snapshots tell: what lives for a while is
     /// measured by it, since the wall clock may jump.
     pub fn running_seconds(&self) -> u64 {
         self.ran_before + self.started.elapsed().as_secs()
-    }
-
-    /// Takes the state folder, goes on where its snapshot was, and publishes that. Tells whether it could;
-    /// if not, another instance has the folder, and each step tries again.
-    pub fn begin(&mut self, now: u64) -> bool {
-        let Some(found) = self.store.acquire() else { return false };
-        self.has_begun = true;
-        let mut may_publish = false;
-        let mut unsettled = Unsettled { is_first_start: true, is_maybe_old: false };
-        if let FoundState::Snapshot { value: snapshot, is_maybe_old } = found {
-            unsettled = snapshot.unsettled;
-            unsettled.is_maybe_old |= is_maybe_old;
-            may_publish = !unsettled.is_maybe_old;
-            self.is_first_start = unsettled.is_first_start;
-            self.ran_before = snapshot.ran;
-            self.servers = snapshot.servers();
-            self.absent = snapshot.sources.iter().map(|source| (source.path(), source.clone())).collect();
-            self.state = State::restore(self.state.rules().clone(), snapshot.state);
-            if self.state.rules().has_metrics_config {
-                self.state.declare();
-            }
-            if self.stdin.is_some() {
-                self.rejoin_stdin();
-            }
-        }
-        if !self.store.is_wanted() {
-            tracing::info!("no --state.dir: a restart counts the live files again, after a counter reset");
-            return true;
-        }
-        let now = now.max(self.running_seconds());
-        // Written once before anything is published: a state that cannot be saved again must not be shown,
-        // or it would go back to what it was with the next crash.
-        if !self.is_first_start && self.save(now, unsettled) != Permit::Publish {
-            self.state = self.state.emptied();
-            may_publish = false;
-        }
-        if may_publish {
-            self.publish(now);
-        }
-        true
-    }
-
-    /// Standard input has no positions, but its counts go on.
-    fn rejoin_stdin(&mut self) {
-        let known = (0..).map_while(|at| self.state.source(at)).position(|facts| facts.name == "stdin");
-        let facts = known.unwrap_or_else(|| self.state.add_source("stdin"));
-        let server = self.state.add_server();
-        if let Some(stdin) = &mut self.stdin {
-            (stdin.1, stdin.2) = (facts, server);
-        }
     }
 
     /// The first catch-up is done: from now on commits are in view.

@@ -6,14 +6,16 @@
 //! it is a copy in progress, or it is new and read from its front.
 
 mod judge;
+mod memory;
+mod open;
 
 use super::cut::Piece;
 use super::discover::{Found, belongs, ends_inside};
 use super::log_file::{FileId, Stamp};
 use super::stream::Stream;
-use super::tail::{Filled, Tail};
 use crate::state::Role;
-use judge::{Seen, Verdict};
+use memory::{Seen, Verdict};
+use open::Open;
 use parsers::{FORMATS, Format};
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, Metadata};
@@ -49,16 +51,6 @@ pub(crate) struct Changes {
     pub(crate) truncations: u64,
     pub(crate) archives: u64,
     pub(crate) gaps: u64,
-}
-
-/// An open file and the stream that it holds.
-#[derive(Debug)]
-struct Open {
-    tail: Tail,
-    stream: u64,
-    grew: Instant,
-    is_live: bool,
-    path: PathBuf,
 }
 
 /// A file of the source.
@@ -237,7 +229,7 @@ impl Source {
             let Some(stream) = self.streams.get_mut(&open.stream) else { break };
             // Taken before the last read: what is written after it changes the file again.
             let stamp = open.tail.stamp();
-            let ended = match drain(open, stream, format, &mut left, now, &mut take) {
+            let ended = match open.drain(stream, format, &mut left, now, &mut take) {
                 Ok(ended) => ended,
                 Err(error) => {
                     // One file that cannot be read must not keep the others from being read.
@@ -259,7 +251,7 @@ impl Source {
                 changes.truncations += 1;
                 self.close(at);
             } else if is_final {
-                finish(open, stream, format, &mut take);
+                open.finish(stream, format, &mut take);
                 self.put_away(at, stamp);
             } else {
                 at += 1;
@@ -363,57 +355,6 @@ impl Source {
             }
         }
         self.format
-    }
-}
-
-/// Reads an open file to its end or to the end of the turn; tells whether its stream has ended.
-fn drain(
-    open: &mut Open,
-    stream: &mut Stream,
-    format: &'static Format,
-    left: &mut usize,
-    now: Instant,
-    take: &mut impl FnMut(Piece<'_>, &'static Format),
-) -> io::Result<bool> {
-    while *left > 0 {
-        match open.tail.fill()? {
-            Filled::Nothing => return Ok(false),
-            Filled::Truncated => return Ok(true),
-            Filled::More => open.grew = now,
-        }
-        *left = left.saturating_sub(super::tail::CHUNK);
-        loop {
-            let piece = open.tail.next(format);
-            match piece {
-                Piece::End => break,
-                Piece::Passing(part) => {
-                    stream.pass_over(part);
-                    take(piece, format);
-                }
-                Piece::Record(record) | Piece::TooLong(record) | Piece::HalfLine(record) => {
-                    stream.consume(record);
-                    take(piece, format);
-                }
-            }
-        }
-        stream.mark();
-    }
-    Ok(false)
-}
-
-/// Takes what is left of a file that is final: replaced, and quiet.
-fn finish(
-    open: &mut Open,
-    stream: &mut Stream,
-    format: &'static Format,
-    take: &mut impl FnMut(Piece<'_>, &'static Format),
-) {
-    while let Some(line) = open.tail.next_line() {
-        stream.consume(line);
-        take(Piece::Record(line), format);
-    }
-    if open.tail.take_torn() {
-        take(Piece::End, format);
     }
 }
 

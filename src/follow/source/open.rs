@@ -1,0 +1,76 @@
+//! A file that is held open, read on as it grows.
+
+use crate::follow::cut::Piece;
+use crate::follow::stream::Stream;
+use crate::follow::tail::{CHUNK, Filled, Tail};
+use parsers::Format;
+use std::io;
+use std::path::PathBuf;
+use std::time::Instant;
+
+/// An open file and the stream that it holds.
+#[derive(Debug)]
+pub(super) struct Open {
+    pub(super) tail: Tail,
+    pub(super) stream: u64,
+    pub(super) grew: Instant,
+    pub(super) is_live: bool,
+    pub(super) path: PathBuf,
+}
+
+impl Open {
+    /// Reads to the end or to the end of the turn; tells whether the stream has ended.
+    ///
+    /// # Errors
+    ///
+    /// Those of reading; what was read before has been taken.
+    pub(super) fn drain(
+        &mut self,
+        stream: &mut Stream,
+        format: &'static Format,
+        left: &mut usize,
+        now: Instant,
+        take: &mut impl FnMut(Piece<'_>, &'static Format),
+    ) -> io::Result<bool> {
+        while *left > 0 {
+            match self.tail.fill()? {
+                Filled::Nothing => return Ok(false),
+                Filled::Truncated => return Ok(true),
+                Filled::More => self.grew = now,
+            }
+            *left = left.saturating_sub(CHUNK);
+            loop {
+                let piece = self.tail.next(format);
+                match piece {
+                    Piece::End => break,
+                    Piece::Passing(part) => {
+                        stream.pass_over(part);
+                        take(piece, format);
+                    }
+                    Piece::Record(record) | Piece::TooLong(record) | Piece::HalfLine(record) => {
+                        stream.consume(record);
+                        take(piece, format);
+                    }
+                }
+            }
+            stream.mark();
+        }
+        Ok(false)
+    }
+
+    /// Takes what is left of a file that is final: replaced, and quiet.
+    pub(super) fn finish(
+        &mut self,
+        stream: &mut Stream,
+        format: &'static Format,
+        take: &mut impl FnMut(Piece<'_>, &'static Format),
+    ) {
+        while let Some(line) = self.tail.next_line() {
+            stream.consume(line);
+            take(Piece::Record(line), format);
+        }
+        if self.tail.take_torn() {
+            take(Piece::End, format);
+        }
+    }
+}
