@@ -25,12 +25,11 @@ use proptest::sample::{Index, select};
 use proptest::test_runner::{RngSeed, TestCaseError};
 use std::collections::BTreeMap;
 
-use std::io::Write;
-use std::process::Stdio;
+use std::process::Output;
 use std::sync::Arc;
 use support::compare::{differences, only};
 use support::exposition::Exposition;
-use support::process::inferometer;
+use support::process::{replay_pieces, stderr};
 use support_properties::drive::{add, body, fold};
 use support_properties::family::{PREFIX, Stream, draft, shapes};
 use support_properties::hostile::{self, Bytes, PEACE, RIVALRY};
@@ -256,7 +255,7 @@ proptest! {
     fn replay_prints_what_the_library_folds_however_its_input_arrives(
         lines in vec(hostile::line(RIVALRY), 0..40),
         format in any_format(),
-        chunk in 20..400usize,
+        piece in 20..400usize,
     ) {
         let bytes = concat(&lines);
         let mut state = State::new(Arc::default());
@@ -266,28 +265,14 @@ proptest! {
         let none = BTreeMap::new();
         let origin = add(&mut state, "-", &none);
         fold(&mut state, &bytes, format, &origin);
-        prop_assert_eq!(body(&state.view(None).log), replay_in_chunks(&bytes, format.name, chunk));
+        let output = replay_pieces(&["--format", format.name], bytes.chunks(piece));
+        prop_assert_eq!(body(&state.view(None).log), printed(&output));
     }
 }
 
-/// Writes to a pipe in chunks of this size. Some of them flow together before the process looks.
-fn replay_in_chunks(bytes: &[u8], format: &str, chunk: usize) -> String {
-    let mut command = inferometer();
-    command.args(["replay", "--format", format, "-"]);
-    let mut child = command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("the binary starts");
-    let mut stdin = child.stdin.take().expect("it is piped");
-    for chunk in bytes.chunks(chunk) {
-        stdin.write_all(chunk).expect("replay reads to the end");
-    }
-    drop(stdin);
-    let output = child.wait_with_output().expect("replay ends");
-    assert!(output.status.success(), "{}", output.status);
-    String::from_utf8(output.stdout).expect("the exposition is UTF-8")
+fn printed(output: &Output) -> String {
+    assert!(output.status.success(), "{}: {}", output.status, stderr(output));
+    String::from_utf8(output.stdout.clone()).expect("the exposition is UTF-8")
 }
 
 fn any_format() -> impl Strategy<Value = &'static Format> {
