@@ -29,7 +29,7 @@ use std::process::Output;
 use std::sync::Arc;
 use support::compare::{differences, only};
 use support::exposition::Exposition;
-use support::process::{replay_pieces, stderr};
+use support::process::{replay_input, replay_pieces, stderr};
 use support_properties::drive::{add, body, fold};
 use support_properties::family::{PREFIX, Stream, draft, shapes};
 use support_properties::hostile::{self, Bytes, PEACE, RIVALRY};
@@ -267,6 +267,19 @@ proptest! {
         fold(&mut state, &bytes, format, &origin);
         let output = replay_pieces(&["--format", format.name], bytes.chunks(piece));
         prop_assert_eq!(body(&state.view(None).log), printed(&output));
+    }
+
+    #[test]
+    fn replay_finds_one_format_however_its_input_arrives(
+        lines in vec(hostile::line(RIVALRY), 0..10),
+        piece in 1..200usize,
+    ) {
+        let bytes = concat(&lines);
+        let (whole, pieces) = (replay_input(&[], &bytes), replay_pieces(&[], bytes.chunks(piece)));
+        prop_assert_eq!(printed(&whole), printed(&pieces));
+        // The last line of the report is about time.
+        let report = |output| stderr(output).rsplit_once(" in ").map(|(report, _)| report.to_owned());
+        prop_assert_eq!(report(&whole), report(&pieces));
     }
 }
 
