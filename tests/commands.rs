@@ -806,6 +806,33 @@ fn the_format_of_a_followed_pipe_is_found_however_it_arrives() {
 }
 
 #[test]
+fn the_format_of_a_followed_file_is_found_however_it_arrives() {
+    let folder = tempfile::tempdir().unwrap();
+    for (format, text) in [("torchserve", requests(2)), ("torchserve-console", console_behind_a_warning())] {
+        let name = format!("{format}.out");
+        let path = folder.path().join(&name);
+        let (first, rest) = text.split_at(4);
+        fs::write(&path, first).unwrap();
+        let server = follow(&[&path]);
+        append(&path, rest);
+        wait_for(&server, 2.0);
+        let body = server.scrape();
+        let rejected = [("source", name.as_str()), ("outcome", "rejected")];
+        assert_eq!(Some(0.0), body.value("inferometer_lines_total", &rejected), "{}", server.log());
+        assert!(body.families.contains_key("HandlerTime"), "not declared");
+    }
+}
+
+#[test]
+fn a_named_file_that_begins_with_a_long_line_is_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("x.out");
+    fs::write(&path, "x".repeat(100_000) + "\n" + &requests(2)).unwrap();
+    let server = follow(&[&path]);
+    wait_for(&server, 2.0);
+}
+
+#[test]
 fn a_path_is_a_file_a_folder_or_a_glob() {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path();

@@ -17,7 +17,7 @@ pub(crate) const CHUNK: usize = 256 * 1024;
 const RECENT: usize = 256;
 
 /// How much of a file's front is looked at to find its format.
-const PEEK: usize = 64 * 1024;
+pub(crate) const PEEK: usize = 64 * 1024;
 
 /// How a gzip member begins (RFC 1952 §2.3.1).
 const MAGIC: [u8; 2] = [0x1f, 0x8b];
