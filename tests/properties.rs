@@ -329,9 +329,6 @@ fn late_types() -> impl Strategy<Value = LateTypes> {
     (kinds, units, vec(line, 0..20), prop_oneof![Just(1_000), 1..4usize]).prop_map(
         |(kinds, units, lines, family_limit)| {
             let metric = |(family, number, style, tag): (usize, f64, u8, String)| {
-                // A series of refused increments alone takes room as long as nobody has told that it is a
-                // counter, so under a narrow limit only increments that are taken go on alike.
-                let number = if family_limit < 1_000 { number.abs() } else { number };
                 let metric = Metric {
                     name: ["Early", "Late", "LastOfAll"][family].to_owned(),
                     unit: units[family].to_owned(),
