@@ -12,14 +12,18 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use parsers::{FORMATS, Format, Reason};
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, IsTerminal, Read, Write};
+use std::io::{self, Cursor, IsTerminal, Read, Write};
 use std::path::Path;
 use std::time::Instant;
 
 const CHUNK: usize = 256 * 1024;
 
-/// How much of a file is looked at to find its format.
+/// How much of a file is looked at to find its format. It is waited for, since a pipe may give it in any number
+/// of reads.
 const PEEK: usize = 64 * 1024;
+
+/// How a gzip member begins (RFC 1952 §2.3.1).
+const GZIP: [u8; 2] = [0x1f, 0x8b];
 
 /// Folds the files and prints their families; the report goes to standard error.
 ///
@@ -51,7 +55,7 @@ pub(crate) fn run(config: &Config, flags: &ReplayFlags) -> io::Result<End> {
 /// One file, its format found.
 struct Input {
     name: String,
-    reader: Box<dyn BufRead>,
+    content: Box<dyn Read>,
     format: &'static Format,
     is_recognised: bool,
     bytes: u64,
@@ -72,23 +76,26 @@ impl Input {
             }
             (Box::new(file), metadata.len())
         };
-        let mut reader = BufReader::with_capacity(PEEK, raw);
-        let is_gzip = reader.fill_buf().map_err(with_path)?.starts_with(&[0x1f, 0x8b]);
-        let mut reader: Box<dyn BufRead> = if is_gzip {
-            Box::new(BufReader::with_capacity(PEEK, MultiGzDecoder::new(reader)))
-        } else {
-            Box::new(reader)
-        };
-        let head = reader.fill_buf().map_err(with_path)?;
-        let detected = detect(head);
+        let (magic, raw) = peek(raw, GZIP.len()).map_err(with_path)?;
+        let content: Box<dyn Read> = if magic == GZIP { Box::new(MultiGzDecoder::new(raw)) } else { raw };
+        let (head, content) = peek(content, PEEK).map_err(with_path)?;
+        let detected = detect(&head);
         let name = path.file_name().map_or("-".into(), |name| name.to_string_lossy());
         let by_name =
             name.starts_with("ts_log.log").then(|| parsers::format_named("torchserve-console")).flatten();
         let format = fixed.or(detected).or(by_name).or(FORMATS.first());
         let Some(format) = format else { return Err(with_path(io::Error::other("no format is known"))) };
         let is_recognised = fixed.or(detected).or(by_name).is_some();
-        Ok(Self { name: name.into_owned(), reader, format, is_recognised, bytes })
+        Ok(Self { name: name.into_owned(), content, format, is_recognised, bytes })
     }
+}
+
+/// The first bytes, as many as there are of `length`, and the whole content.
+fn peek(mut content: Box<dyn Read>, length: usize) -> io::Result<(Vec<u8>, Box<dyn Read>)> {
+    let mut head = Vec::new();
+    content.by_ref().take(length as u64).read_to_end(&mut head)?;
+    let whole = Cursor::new(head.clone()).chain(content);
+    Ok((head, Box::new(whole)))
 }
 
 /// A file without a newline at its end still has a first line.
@@ -153,7 +160,7 @@ impl Replay {
         let mut cutter = Cutter::new(self.line_max);
         let mut line = 0;
         loop {
-            let read = cutter.fill(CHUNK, |space| input.reader.read(space));
+            let read = cutter.fill(CHUNK, |space| input.content.read(space));
             let read = read.map_err(|error| {
                 io::Error::new(error.kind(), format!("cannot read {}: {error}", input.name))
             })?;

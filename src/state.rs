@@ -137,7 +137,7 @@ impl State {
     ///
     /// # Errors
     ///
-    /// The reason why the event was refused; nothing has changed then.
+    /// The reason why the event was refused; no value has changed then.
     pub fn apply(&mut self, event: &Event<'_>, origin: &Origin<'_>) -> Result<(), Reason> {
         match event {
             Event::Sample(sample) => self.apply_sample(sample, origin),
@@ -193,6 +193,8 @@ impl State {
             }
         }
         let derivation = family.derived.clone();
+        // It is refused only after it was given: the server's endpoint has the series then, too.
+        let is_negative_counter = family.kind == Some(Kind::Counter) && sample.value < 0.0;
         let taken = self.give(at, sample.value, origin);
         if taken == Taken::New {
             self.note_models(sample);
@@ -202,6 +204,9 @@ impl State {
             && let Some(facts) = self.sources.get_mut(origin.source)
         {
             facts.note_host(host);
+        }
+        if is_negative_counter {
+            return Err(Reason::NegativeCounter);
         }
         if let Some(derivation) = derivation {
             self.derive(&derivation, sample, origin);
@@ -290,9 +295,6 @@ fn check(family: &Family, sample: &Sample<'_>) -> Result<(), Reason> {
     // A NaN would stay in a sum for ever; as a gauge's last value the next line replaces it.
     if sample.value.is_nan() && family.kind != Some(Kind::Gauge) {
         return Err(Reason::BadValue);
-    }
-    if family.kind == Some(Kind::Counter) && sample.value < 0.0 {
-        return Err(Reason::NegativeCounter);
     }
     Ok(())
 }

@@ -26,7 +26,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use support::exposition::Exposition;
 use support::lines::{HOST, append, console, frontend, model, requests};
-use support::process::{Server, eventually, exposition, inferometer, replay, replay_input, run, stderr};
+use support::process::{
+    Pieces, Server, eventually, exposition, inferometer, replay, replay_input, replay_pieces, run, stderr,
+};
 use support::{fixture, fixture_text};
 
 const OF_MODEL: &[(&str, &str)] = &[("ModelName", "m"), ("Level", "Model"), ("Hostname", "h")];
@@ -536,6 +538,30 @@ fn several_files_and_standard_input_add_up() {
 }
 
 #[test]
+fn the_format_of_a_replayed_pipe_is_found_however_it_arrives() {
+    let (metrics, console) = (requests(2), console_behind_a_warning());
+    for (format, input) in [
+        ("torchserve", metrics.clone().into_bytes()),
+        ("torchserve", gzip(&metrics)),
+        ("torchserve", [gzip(&metrics[..4]), gzip(&metrics[4..])].concat()),
+        ("torchserve-console", console.clone().into_bytes()),
+        ("torchserve-console", gzip(&console)),
+    ] {
+        for first in [1, 4, console.find('\n').unwrap() + 1] {
+            let (first, rest) = input.split_at(first.min(input.len()));
+            let output =
+                replay_pieces(&["--strict"], [first, rest].into_iter().filter(|piece| !piece.is_empty()));
+            let said = stderr(&output);
+            assert_eq!(Some(0), output.status.code(), "{said}");
+            assert!(said.contains(&format!("- ({format}): ")), "{said}");
+            let body = exposition(&output);
+            assert_eq!(Some(2.0), body.value("Requests2XX", HOST), "{said}");
+            assert!(body.families.contains_key("HandlerTime"), "not declared: {said}");
+        }
+    }
+}
+
+#[test]
 fn replay_prints_the_log_families_only() {
     let body = exposition(&replay([fixture("log/ts_metrics.log")]));
     let own =
@@ -757,6 +783,53 @@ fn a_console_can_be_piped_in() {
         (server.value("Requests2XX", &labels)? == f64::from(u32::try_from(expected).unwrap())).then_some(())
     });
     assert_eq!(Some(1.0), server.value("ts_server_info", &[("version", "0.12.0"), ("metrics_mode", "log")]));
+}
+
+#[test]
+fn the_format_of_a_followed_pipe_is_found_however_it_arrives() {
+    for (format, text) in [("torchserve", requests(2)), ("torchserve-console", console_behind_a_warning())] {
+        for length in [1, 4, text.find('\n').unwrap() + 1] {
+            let input = Pieces::new();
+            let mut command = run();
+            command.arg("-").stdin(input.stdin());
+            let server = Server::launch(command).until_ready();
+            // The pipe stays open: what is there counts at once.
+            text.as_bytes().chunks(length).for_each(|piece| input.send(piece));
+            wait_for(&server, 2.0);
+            let body = server.scrape();
+            let rejected = [("source", "stdin"), ("outcome", "rejected")];
+            assert_eq!(Some(0.0), body.value("inferometer_lines_total", &rejected), "{}", server.log());
+            assert!(body.families.contains_key("HandlerTime"), "not declared");
+            assert!(server.page().contains(format), "{}", server.page());
+        }
+    }
+}
+
+#[test]
+fn the_format_of_a_followed_file_is_found_however_it_arrives() {
+    let folder = tempfile::tempdir().unwrap();
+    for (format, text) in [("torchserve", requests(2)), ("torchserve-console", console_behind_a_warning())] {
+        let name = format!("{format}.out");
+        let path = folder.path().join(&name);
+        let (first, rest) = text.split_at(4);
+        fs::write(&path, first).unwrap();
+        let server = follow(&[&path]);
+        append(&path, rest);
+        wait_for(&server, 2.0);
+        let body = server.scrape();
+        let rejected = [("source", name.as_str()), ("outcome", "rejected")];
+        assert_eq!(Some(0.0), body.value("inferometer_lines_total", &rejected), "{}", server.log());
+        assert!(body.families.contains_key("HandlerTime"), "not declared");
+    }
+}
+
+#[test]
+fn a_named_file_that_begins_with_a_long_line_is_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("x.out");
+    fs::write(&path, "x".repeat(100_000) + "\n" + &requests(2)).unwrap();
+    let server = follow(&[&path]);
+    wait_for(&server, 2.0);
 }
 
 #[test]
@@ -1230,6 +1303,17 @@ fn flags_of(command: &str) -> Vec<(String, String)> {
     flags.retain(|(name, _)| name != "help");
     assert!(flags.len() > 10, "{flags:?}");
     flags
+}
+
+/// What a server prints, its Java first: two requests, and lines that only a console may hold.
+fn console_behind_a_warning() -> String {
+    let warning = "WARNING: sun.reflect.Reflection.getCallerClass is not supported.\n".to_owned();
+    let trace =
+        console("org.pytorch.serve.wlm.WorkerThread", "Backend worker error") + "\tat java.lang.Thread.run\n";
+    let metrics = console("TS_METRICS", requests(1).trim_end())
+        + &trace
+        + &console("TS_METRICS", requests(1).trim_end());
+    warning + &banner("LOG") + &metrics
 }
 
 /// Follows these PATHs; ready when it returns.

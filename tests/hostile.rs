@@ -369,6 +369,30 @@ fn a_counter_never_goes_down_and_never_stops_being_a_number() {
     assert_eq!(rejections(&[("bad_value", 1.0), ("negative_counter", 3.0)]), rejected(&body));
 }
 
+// simpleclient makes the series before it looks at the increment.
+#[test]
+fn a_counter_that_refuses_its_increments_is_there_as_on_the_servers_endpoint() {
+    let types = config("types: {Early: counter}\n");
+    let path = types.path().to_str().unwrap();
+    let refused = |name: &str, model_name: &str| {
+        let line = model(&format!("{name}.Count:-2.0"), &format!("ModelName:{model_name},Level:Model"));
+        console("MODEL_METRICS", line.trim_end())
+    };
+    let log = refused("Early", "m") + &refused("Late", "m") + &echo("Late", "COUNTER");
+    let output = replay_input(
+        &["--config.file", path, "--limit.series-per-family", "1"],
+        log + &refused("Early", "n") + &refused("Late", "n"),
+    );
+    let body = exposition(&output);
+    for name in ["Early", "Late"] {
+        let labels = [("ModelName", "m"), ("Level", "Model"), ("Hostname", "h")];
+        assert_eq!(Some(0.0), body.value(name, &labels), "{name}");
+        // What has no room is summed up as any other increment is.
+        assert_eq!(Some(0.0), body.value(name, &[("overflow", "true")]), "{name}");
+    }
+    assert!(stderr(&output).contains("rejected 3 negative_counter"), "{}", stderr(&output));
+}
+
 #[test]
 fn odd_values_leave_histograms_whole() {
     let types = config("types: {Score: histogram}\n");

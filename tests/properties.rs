@@ -25,12 +25,11 @@ use proptest::sample::{Index, select};
 use proptest::test_runner::{RngSeed, TestCaseError};
 use std::collections::BTreeMap;
 
-use std::io::Write;
-use std::process::Stdio;
+use std::process::Output;
 use std::sync::Arc;
 use support::compare::{differences, only};
 use support::exposition::Exposition;
-use support::process::inferometer;
+use support::process::{replay_input, replay_pieces, stderr};
 use support_properties::drive::{add, body, fold};
 use support_properties::family::{PREFIX, Stream, draft, shapes};
 use support_properties::hostile::{self, Bytes, PEACE, RIVALRY};
@@ -256,7 +255,7 @@ proptest! {
     fn replay_prints_what_the_library_folds_however_its_input_arrives(
         lines in vec(hostile::line(RIVALRY), 0..40),
         format in any_format(),
-        chunk in 20..400usize,
+        piece in 20..400usize,
     ) {
         let bytes = concat(&lines);
         let mut state = State::new(Arc::default());
@@ -266,28 +265,27 @@ proptest! {
         let none = BTreeMap::new();
         let origin = add(&mut state, "-", &none);
         fold(&mut state, &bytes, format, &origin);
-        prop_assert_eq!(body(&state.view(None).log), replay_in_chunks(&bytes, format.name, chunk));
+        let output = replay_pieces(&["--format", format.name], bytes.chunks(piece));
+        prop_assert_eq!(body(&state.view(None).log), printed(&output));
+    }
+
+    #[test]
+    fn replay_finds_one_format_however_its_input_arrives(
+        lines in vec(hostile::line(RIVALRY), 0..10),
+        piece in 1..200usize,
+    ) {
+        let bytes = concat(&lines);
+        let (whole, pieces) = (replay_input(&[], &bytes), replay_pieces(&[], bytes.chunks(piece)));
+        prop_assert_eq!(printed(&whole), printed(&pieces));
+        // The last line of the report is about time.
+        let report = |output| stderr(output).rsplit_once(" in ").map(|(report, _)| report.to_owned());
+        prop_assert_eq!(report(&whole), report(&pieces));
     }
 }
 
-/// Writes to a pipe in chunks of this size. Some of them flow together before the process looks.
-fn replay_in_chunks(bytes: &[u8], format: &str, chunk: usize) -> String {
-    let mut command = inferometer();
-    command.args(["replay", "--format", format, "-"]);
-    let mut child = command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("the binary starts");
-    let mut stdin = child.stdin.take().expect("it is piped");
-    for chunk in bytes.chunks(chunk) {
-        stdin.write_all(chunk).expect("replay reads to the end");
-    }
-    drop(stdin);
-    let output = child.wait_with_output().expect("replay ends");
-    assert!(output.status.success(), "{}", output.status);
-    String::from_utf8(output.stdout).expect("the exposition is UTF-8")
+fn printed(output: &Output) -> String {
+    assert!(output.status.success(), "{}: {}", output.status, stderr(output));
+    String::from_utf8(output.stdout.clone()).expect("the exposition is UTF-8")
 }
 
 fn any_format() -> impl Strategy<Value = &'static Format> {
@@ -331,9 +329,6 @@ fn late_types() -> impl Strategy<Value = LateTypes> {
     (kinds, units, vec(line, 0..20), prop_oneof![Just(1_000), 1..4usize]).prop_map(
         |(kinds, units, lines, family_limit)| {
             let metric = |(family, number, style, tag): (usize, f64, u8, String)| {
-                // A series of refused increments alone takes room as long as nobody has told that it is a
-                // counter, so under a narrow limit only increments that are taken go on alike.
-                let number = if family_limit < 1_000 { number.abs() } else { number };
                 let metric = Metric {
                     name: ["Early", "Late", "LastOfAll"][family].to_owned(),
                     unit: units[family].to_owned(),

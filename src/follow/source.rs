@@ -343,7 +343,8 @@ impl Source {
             let heads = self.open.iter().rev().filter_map(|open| open.tail.peek().ok());
             let mut any_line = false;
             for head in heads {
-                any_line |= head.contains(&b'\n');
+                // A first line that fills the whole look is one too, or the file would never be read.
+                any_line |= head.contains(&b'\n') || head.len() == super::tail::PEEK;
                 if let Some(format) = parsers::detect(&head) {
                     self.format = Some(format);
                     self.is_format_sure = true;

@@ -75,22 +75,21 @@ impl Stdin {
     }
 
     fn take_chunk(&mut self, chunk: &[u8], take: &mut impl FnMut(Piece<'_>, &'static Format)) {
-        if self.format.is_none() {
-            self.format = parsers::detect(chunk);
-        }
         let copy = |space: &mut [u8]| {
             space.copy_from_slice(chunk);
             Ok(chunk.len())
         };
         // Copying into memory cannot fail.
         drop(self.cutter.fill(chunk.len(), copy));
-        // A pipe is most often a server's console; only its own lines prove otherwise.
-        let Some(format) = self.format.or(FORMATS.last()) else { return };
-        loop {
-            match self.cutter.next(format) {
+        // A pipe is most often a server's console; only a whole line proves otherwise, whatever a chunk holds.
+        while let Some(format) = self.format.or(FORMATS.last()) {
+            let piece = self.cutter.next(format);
+            match piece {
                 Piece::End => break,
-                piece => take(piece, format),
+                Piece::Record(line) if self.format.is_none() => self.format = parsers::detect(line),
+                _ => {}
             }
+            take(piece, self.format.unwrap_or(format));
         }
     }
 

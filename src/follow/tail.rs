@@ -11,7 +11,7 @@ use std::os::unix::fs::FileExt;
 pub(crate) const CHUNK: usize = 256 * 1024;
 
 /// How much of a file's front is looked at to find its format.
-const PEEK: usize = 64 * 1024;
+pub(crate) const PEEK: usize = 64 * 1024;
 
 /// What a read found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -150,7 +150,7 @@ impl State {
             Ok(()) => {
                 if let Some(family) = self.families.get_mut(at) {
                     family.exposed = exposed;
-                    self.series -= family.become_typed(kind);
+                    family.become_typed(kind);
                 }
             }
             Err(reason) => {

@@ -138,25 +138,17 @@ impl Family {
         self.series.push(series);
     }
 
-    /// Gives the family its type; values are kept as if it had been known from the first line. Tells how many
-    /// series there would not have been.
-    pub(crate) fn become_typed(&mut self, kind: Kind) -> usize {
+    /// Gives the family its type; values are kept as if it had been known from the first line.
+    pub(crate) fn become_typed(&mut self, kind: Kind) {
         self.kind = Some(kind);
-        let dropped = self.retain(|series| series.value.would_be(kind));
-        self.overflow =
-            self.overflow.take().filter(|series| kind != Kind::Gauge && series.value.would_be(kind));
+        self.overflow = self.overflow.take().filter(|_| kind != Kind::Gauge);
         self.series.iter_mut().chain(&mut self.overflow).for_each(|series| series.value.become_typed(kind));
-        dropped
     }
 
     /// Drops the series whose last line is older than `oldest`; tells how many.
     pub(crate) fn expire(&mut self, oldest: u64) -> usize {
-        self.retain(|series| series.last_seen >= oldest)
-    }
-
-    fn retain(&mut self, is_kept: impl Fn(&Series) -> bool) -> usize {
         let before = self.series.len();
-        self.series.retain(is_kept);
+        self.series.retain(|series| series.last_seen >= oldest);
         if self.series.len() < before {
             let labels = self.series.iter().map(|series| series.labels.clone());
             self.index = labels.zip(0..).collect();

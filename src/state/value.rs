@@ -40,10 +40,8 @@ impl Histogram {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Untyped {
     last: f64,
-    /// What a counter would have become: it refuses negative increments, and without any other it would not
-    /// be there.
+    /// What a counter would have become.
     increments: f64,
-    is_counter: bool,
     observations: Histogram,
 }
 
@@ -66,34 +64,23 @@ impl Value {
             None => Self::Untyped(Box::new(Untyped {
                 last: 0.0,
                 increments: 0.0,
-                is_counter: false,
                 observations: Histogram::new(bounds),
             })),
         }
     }
 
-    /// Takes one line's value.
+    /// Takes one line's value. A counter takes no negative increment, but has its series from the first one on, as
+    /// on TorchServe's endpoint: `labels` makes it before `inc` refuses (`io.prometheus.client.Counter`, 0.9.0).
     pub(crate) fn take(&mut self, bounds: &[f64], value: f64) {
         match self {
-            Self::Counter(sum) => *sum += value,
+            Self::Counter(sum) => *sum += value.max(0.0),
             Self::Gauge(last) => *last = value,
             Self::Histogram(histogram) => histogram.observe(bounds, value),
             Self::Untyped(untyped) => {
                 untyped.last = value;
-                if value >= 0.0 {
-                    untyped.increments += value;
-                    untyped.is_counter = true;
-                }
+                untyped.increments += value.max(0.0);
                 untyped.observations.observe(bounds, value);
             }
-        }
-    }
-
-    /// Whether a series of this type would have come to be by the same lines.
-    pub(crate) fn would_be(&self, kind: Kind) -> bool {
-        match self {
-            Self::Untyped(untyped) => kind != Kind::Counter || untyped.is_counter,
-            _ => true,
         }
     }
 

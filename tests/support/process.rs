@@ -4,7 +4,9 @@ use super::exposition::Exposition;
 use super::http;
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Write};
-use std::net::SocketAddr;
+use std::net::{Shutdown, SocketAddr};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, ExitStatus, Output, Stdio};
 use std::sync::mpsc::{self, Sender};
@@ -31,22 +33,66 @@ pub(crate) fn replay(arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> 
     inferometer().arg("replay").args(arguments).stdin(Stdio::null()).output().expect("the binary starts")
 }
 
+/// A standard input of which each piece arrives as a read of its own, as a pipe cannot promise: a pipe joins
+/// what is not read yet.
+pub(crate) struct Pieces {
+    ours: UnixDatagram,
+    theirs: UnixDatagram,
+}
+
+impl Pieces {
+    pub(crate) fn new() -> Self {
+        let (ours, theirs) = UnixDatagram::pair().expect("a pair of sockets");
+        // The queue is short and the process may have ended, so a piece that nobody takes is a failure.
+        ours.set_write_timeout(Some(PATIENCE)).expect("a time that is not zero");
+        Self { ours, theirs }
+    }
+
+    /// The end that the process reads.
+    pub(crate) fn stdin(&self) -> Stdio {
+        OwnedFd::from(self.theirs.try_clone().expect("a descriptor")).into()
+    }
+
+    /// Sends one piece. An empty one would be read as the end.
+    pub(crate) fn send(&self, piece: &[u8]) {
+        assert_eq!(piece.len(), self.ours.send(piece).expect("the process reads on"));
+    }
+
+    /// After what was sent there is nothing more, however often the process asks.
+    pub(crate) fn end(self) {
+        self.theirs.shutdown(Shutdown::Read).expect("an open socket");
+    }
+}
+
 /// Runs `inferometer replay … -` to its end with this standard input.
 pub(crate) fn replay_input(arguments: &[&str], input: impl AsRef<[u8]>) -> Output {
-    let mut child = inferometer()
-        .arg("replay")
-        .args(arguments)
-        .arg("-")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the binary starts");
+    let mut child = replay_stdin(arguments, Stdio::piped());
     let mut stdin = child.stdin.take().expect("stdin is piped");
     // It reads to the end before it writes. If it ends earlier, its output says why.
     stdin.write_all(input.as_ref()).ok();
     drop(stdin);
     child.wait_with_output().expect("the binary ends")
+}
+
+/// The same with a standard input of which each of these pieces is one read.
+pub(crate) fn replay_pieces<'a>(arguments: &[&str], pieces: impl IntoIterator<Item = &'a [u8]>) -> Output {
+    let input = Pieces::new();
+    let child = replay_stdin(arguments, input.stdin());
+    pieces.into_iter().for_each(|piece| input.send(piece));
+    input.end();
+    child.wait_with_output().expect("the binary ends")
+}
+
+fn replay_stdin(arguments: &[&str], stdin: Stdio) -> Child {
+    inferometer()
+        .arg("replay")
+        .args(arguments)
+        .arg("-")
+        .stdin(stdin)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary starts")
 }
 
 /// The most memory that a process has ever used, in KiB.

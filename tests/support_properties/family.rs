@@ -102,13 +102,12 @@ impl Stream {
     /// On a console the layouts of the metric files do not occur: there they are other loggers' lines.
     pub(crate) fn new(shapes: &[Shape], drafts: &[Draft], is_console: bool) -> Self {
         let mut lines = Vec::new();
-        let mut seen = BTreeSet::new();
         let mut told: Vec<Event> = Vec::new();
         let mut listed: BTreeSet<&str> =
             shapes.iter().filter(|shape| shape.kind.is_some()).map(|shape| shape.name.as_str()).collect();
         for draft in drafts {
             let shape = draft.family.get(shapes);
-            let (line, event) = draft.line(shape, is_console, &mut seen);
+            let (line, event) = draft.line(shape, is_console);
             lines.push(line);
             if event.is_some() {
                 listed.insert(&shape.name);
@@ -129,20 +128,14 @@ impl Stream {
 }
 
 impl Draft {
-    /// The line, and the event in it unless it has to be refused.
-    fn line(
-        &self,
-        shape: &Shape,
-        is_console: bool,
-        seen: &mut BTreeSet<(String, Vec<String>, String)>,
-    ) -> (Vec<u8>, Option<Event>) {
+    /// The line, and what it has to become unless it has to be refused.
+    fn line(&self, shape: &Shape, is_console: bool) -> (Vec<u8>, Option<Event>) {
         let flaw = match self.flaw {
             // The first line of an undeclared family decides how many labels it has.
             Flaw::LabelCount if shape.kind.is_none() => Flaw::Nothing,
             other => other,
         };
-        let is_new = flaw == Flaw::Nothing && seen.insert(self.identity(shape));
-        let value = self.value_for(shape, is_new);
+        let value = self.value_for(shape);
         let names = shape.labels.iter().cloned();
         let labels: Vec<_> = names.zip(self.labels.iter().cloned()).collect();
         let mut metric = Metric {
@@ -180,27 +173,18 @@ impl Draft {
             }
             _ => {}
         }
-        let is_refused = flaw != Flaw::Nothing || shape.kind == Some(Kind::Counter) && value < 0.0;
+        // A counter that refuses an increment is there all the same.
+        let is_refused_increment = shape.kind == Some(Kind::Counter) && value < 0.0;
+        let value = if is_refused_increment { 0.0 } else { value };
         let mut pairs: Vec<_> = labels.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         pairs.push((shape.host_label(), self.host.as_str()));
         let event = Event { series: series(&shape.name, &pairs), value };
-        (line, Some(event).filter(|_| !is_refused))
+        (line, Some(event).filter(|_| flaw == Flaw::Nothing))
     }
 
-    fn identity(&self, shape: &Shape) -> (String, Vec<String>, String) {
-        let labels = self.labels.iter().take(shape.labels.len()).cloned().collect();
-        (shape.name.clone(), labels, self.host.clone())
-    }
-
-    /// Of a NaN only a gauge makes anything, and a counter's first line is not negative: whether it still
-    /// makes a series of 0 is not the claim here.
-    fn value_for(&self, shape: &Shape, is_new: bool) -> f64 {
-        match shape.kind {
-            Some(Kind::Gauge) => self.value,
-            _ if self.value.is_nan() => 1.0,
-            Some(Kind::Counter) if is_new => self.value.abs(),
-            _ => self.value,
-        }
+    /// Of a NaN only a gauge makes anything.
+    fn value_for(&self, shape: &Shape) -> f64 {
+        if shape.kind != Some(Kind::Gauge) && self.value.is_nan() { 1.0 } else { self.value }
     }
 }
 

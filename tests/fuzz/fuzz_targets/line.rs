@@ -29,7 +29,7 @@ fuzz_target!(|record: &[u8]| {
             let first = state.fold(record, format, Role::All, &origin);
             let second = state.fold(record, format, Role::All, &origin);
             assert_eq!(first, second, "{}", format.name);
-            // What is refused changes no family, only counts.
+            // What is refused changes no value, only counts.
             if first.is_ok() {
                 inferometer_fuzz::check(&state);
             }

@@ -25,11 +25,13 @@ fn message_of(text: &str) -> &str {
     if message.starts_with('/') {
         return message;
     }
-    // Another layout's prefix ends with the first dash; a client's text comes after it. A dash behind
-    // a metric's dimensions is part of a value, not the end of a prefix.
-    rest.split_once(" - ")
-        .filter(|(before, _)| !before.contains("|#"))
-        .map_or(message, |(_, message)| message)
+    // Another layout's prefix may hold dashes of its own; it ends before the client. Behind a metric's
+    // dimensions or a request's quote a dash is part of what a client or a worker wrote.
+    let is_prefix = |before: &str| !before.contains("|#") && !before.contains('"');
+    match rest.split_once(" - /") {
+        Some((before, _)) if is_prefix(before) => rest.get(before.len() + 3..).unwrap_or(message),
+        _ => message,
+    }
 }
 
 /// Reads the logger's message. The target is the client's text, quotes and all, so the parts around it

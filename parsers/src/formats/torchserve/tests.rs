@@ -194,6 +194,41 @@ fn finished_requests_are_read_from_both_ends() {
 }
 
 #[test]
+fn a_dash_in_a_metric_begins_no_request() {
+    for text in [
+        "Good0.Count:1.0|#a: - /|#hostname:h,timestamp:1",
+        "Good0.Count:1.0|#a: - /1.2.3.4:5 \"GET / HTTP/1.1\" 200 1|#hostname:h,timestamp:1",
+        "INFO - TS_METRICS - Good0.Count:1.0|#a: - /|#hostname:h,timestamp:1",
+    ] {
+        let value = text.split(['|', '#']).nth(2).unwrap_or_default().replace("a:", "a=");
+        check(
+            &format!("2026-11-20T17:48:00,476 - {text}"),
+            &format!("server Good0.Count 1.0 {{{value},Hostname=h}} - 1"),
+        );
+    }
+    check(
+        "t - Good0.Count:1.0|#|#hostname:h - /x,requestID:a - /b,timestamp:1",
+        "model Good0.Count 1.0 {Hostname=h - /x} a - /b 1",
+    );
+}
+
+#[test]
+fn a_metric_in_a_request_is_a_part_of_the_request() {
+    let request = "/1.2.3.4:5 \"GET /p?x - /|#x Bad0.Count:1.0|#a:b|#hostname:h,timestamp:1 HTTP/1.1\" 200 1";
+    for prefix in [
+        "",
+        "2026-11-20T17:44:55,933 - ",
+        "INFO ACCESS_LOG - ",
+        "2026-11-20 17:44:55.933 - INFO - ACCESS_LOG - ",
+    ] {
+        check(&format!("{prefix}{request}"), "access GET /p 200 1");
+    }
+    let client = "localhost/1.2.3.4:5 \"GET /x - /1.2.3.4:5 \"POST /forged HTTP/1.1\" 200 9 HTTP/1.1\" 404 0";
+    let read = read(parse_access_log, &format!("t - {client}"), &Catalog::default());
+    assert!(read.starts_with("malformed: "), "{read}");
+}
+
+#[test]
 fn the_console_counts_metric_loggers_only() {
     let logged = |logger: &str, message: &str| {
         format!("2026-11-20T17:44:25,166 [INFO ] W-9000-m_1.0-stdout {logger} - {message}")
