@@ -246,8 +246,7 @@ impl State {
     /// Gives a value to the series of `self.text` plus the source's own labels; the text stays as it is.
     fn give(&mut self, at: usize, value: f64, origin: &Origin<'_>) -> Taken {
         let bare = self.text.len();
-        let is_histogram = self.families.get(at).is_some_and(|family| family.kind == Some(Kind::Histogram));
-        labels::push_source(&mut self.text, origin.labels, is_histogram);
+        labels::push_source(&mut self.text, origin.labels);
         let room = Room {
             family: self.rules.family_limit,
             total: self.rules.series_limit.saturating_sub(self.series),

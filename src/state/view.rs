@@ -298,7 +298,7 @@ fn push_server(
     source_labels: &BTreeMap<String, String>,
     value: f64,
 ) {
-    labels::push_source(&mut text, source_labels, false);
+    labels::push_source(&mut text, source_labels);
     match family.series.iter_mut().find(|series| *series.labels == *text) {
         Some(known) => known.value = Shown::Number(value),
         None => family.series.push(SeriesView { labels: text.into(), value: Shown::Number(value) }),

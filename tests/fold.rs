@@ -1,0 +1,46 @@
+//! Streams in which the order of the lines, or what the configuration says beside them, decides what they
+//! add up to.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    missing_docs,
+    reason = "tests"
+)]
+
+#[allow(dead_code, reason = "each test crate uses its part")]
+mod support;
+#[allow(dead_code, reason = "each test crate uses its part")]
+mod support_properties;
+
+use inferometer::state::{Rules, State};
+use parsers::FORMATS;
+use std::collections::BTreeMap;
+use support::exposition::Exposition;
+use support::lines::{HOST, console, frontend};
+use support_properties::drive::{add, body, fold};
+
+#[test]
+fn a_source_label_le_never_meets_the_buckets_of_a_type_told_late() {
+    let labels = BTreeMap::from([("le".to_owned(), "a".to_owned())]);
+    let mut state = State::new(Rules::default().into());
+    let origin = add(&mut state, "a.log", &labels);
+    let told = frontend("aSeconds.Count:0.0", "Level:Host") + &echo("aSeconds", "HISTOGRAM");
+    fold(&mut state, told.as_bytes(), &FORMATS[0], &origin);
+    assert_eq!(Some(1.0), shown(&state).value("aSeconds_count", HOST));
+}
+
+/// All that a scrape shows of a fold, read as strictly as Prometheus reads it.
+fn shown(state: &State) -> Exposition {
+    let view = state.view(None);
+    Exposition::strict(&body(view.log.iter().chain(&view.own))).unwrap()
+}
+
+/// The worker's own line, which tells a type.
+fn echo(name: &str, kind: &str) -> String {
+    let metric = format!("{name}.Count:1|#Level:Host|#type:{kind}|#hostname:h,1795196665,id");
+    console("org.pytorch.serve.wlm.WorkerLifeCycle", &format!("result=[METRICS]{metric}, pattern=[METRICS]"))
+}
