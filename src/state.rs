@@ -137,7 +137,8 @@ impl State {
     ///
     /// # Errors
     ///
-    /// The reason why the event was refused; nothing has changed then.
+    /// The reason why the event was refused; no value has changed then. An undeclared metric's first line names
+    /// its labels even if its increment is refused, as in the server.
     pub fn apply(&mut self, event: &Event<'_>, origin: &Origin<'_>) -> Result<(), Reason> {
         match event {
             Event::Sample(sample) => self.apply_sample(sample, origin),
@@ -177,6 +178,10 @@ impl State {
     }
 
     fn apply_sample(&mut self, sample: &Sample<'_>, origin: &Origin<'_>) -> Result<(), Reason> {
+        // TorchServe's own reader lets no NaN pass, before it looks at the type (pytorch/serve: Metric.java).
+        if sample.value.is_nan() {
+            return Err(Reason::BadValue);
+        }
         let at = match self.find(sample.scope, sample.name) {
             Some(at) => at,
             None => {
@@ -285,10 +290,6 @@ fn check(family: &Family, sample: &Sample<'_>) -> Result<(), Reason> {
     }
     if sample.labels.len() != family.label_names.len() {
         return Err(Reason::LabelCount);
-    }
-    // A NaN would stay in a sum for ever; as a gauge's last value the next line replaces it.
-    if sample.value.is_nan() && family.kind != Some(Kind::Gauge) {
-        return Err(Reason::BadValue);
     }
     if family.kind == Some(Kind::Counter) && sample.value < 0.0 {
         return Err(Reason::NegativeCounter);

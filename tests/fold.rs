@@ -23,6 +23,9 @@ use support::exposition::Exposition;
 use support::lines::{HOST, console, frontend};
 use support_properties::drive::{add, body, fold};
 
+static NO_LABELS: BTreeMap<String, String> = BTreeMap::new();
+const BAD_VALUE: &[(&str, &str)] = &[("source", "a.log"), ("reason", "bad_value")];
+
 #[test]
 fn a_source_label_le_never_meets_the_buckets_of_a_type_told_late() {
     let labels = BTreeMap::from([("le".to_owned(), "a".to_owned())]);
@@ -31,6 +34,21 @@ fn a_source_label_le_never_meets_the_buckets_of_a_type_told_late() {
     let told = frontend("aSeconds.Count:0.0", "Level:Host") + &echo("aSeconds", "HISTOGRAM");
     fold(&mut state, told.as_bytes(), &FORMATS[0], &origin);
     assert_eq!(Some(1.0), shown(&state).value("aSeconds_count", HOST));
+}
+
+#[test]
+fn a_value_that_is_no_number_is_refused_whatever_the_type_and_leaves_nothing() {
+    let mut state = State::new(Rules::default().into());
+    let origin = add(&mut state, "a.log", &NO_LABELS);
+    let lines = [
+        frontend("Late.Count:NaN", "Level:Host"),
+        echo("Early", "GAUGE"),
+        frontend("Early.Count:NaN", "Level:Host"),
+        frontend("WorkerLoadTime.Milliseconds:NaN", "WorkerName:W-9000-m_1.0,Level:Host"),
+    ];
+    fold(&mut state, lines.concat().as_bytes(), &FORMATS[0], &origin);
+    assert_eq!(Some(3.0), shown(&state).value("inferometer_rejected_lines_total", BAD_VALUE));
+    assert!(state.view(None).log.is_empty(), "{:?}", shown(&state).families.keys());
 }
 
 /// All that a scrape shows of a fold, read as strictly as Prometheus reads it.

@@ -326,8 +326,8 @@ struct LateTypes {
 fn late_types() -> impl Strategy<Value = LateTypes> {
     let kinds = vec(select(&["COUNTER", "GAUGE", "HISTOGRAM"][..]), 3);
     let units = vec(select(&["Count", "ms", "GB", "tokens per second"][..]), 3);
-    // A NaN is refused by all but a gauge, so what an untyped family makes of it cannot be right for all.
-    let line = (0..3usize, text::number(), any::<u8>(), text::value());
+    let number = prop_oneof![9 => text::number(), 1 => Just(f64::NAN)];
+    let line = (0..3usize, number, any::<u8>(), text::value());
     (kinds, units, vec(line, 0..20), prop_oneof![Just(1_000), 1..4usize]).prop_map(
         |(kinds, units, lines, family_limit)| {
             let metric = |(family, number, style, tag): (usize, f64, u8, String)| {

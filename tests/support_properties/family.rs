@@ -180,7 +180,8 @@ impl Draft {
             }
             _ => {}
         }
-        let is_refused = flaw != Flaw::Nothing || shape.kind == Some(Kind::Counter) && value < 0.0;
+        let is_refused =
+            flaw != Flaw::Nothing || value.is_nan() || shape.kind == Some(Kind::Counter) && value < 0.0;
         let mut pairs: Vec<_> = labels.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         pairs.push((shape.host_label(), self.host.as_str()));
         let event = Event { series: series(&shape.name, &pairs), value };
@@ -192,12 +193,9 @@ impl Draft {
         (shape.name.clone(), labels, self.host.clone())
     }
 
-    /// Of a NaN only a gauge makes anything, and a counter's first line is not negative: whether it still
-    /// makes a series of 0 is not the claim here.
+    /// A counter's first line is not negative: whether it still makes a series of 0 is not the claim here.
     fn value_for(&self, shape: &Shape, is_new: bool) -> f64 {
         match shape.kind {
-            Some(Kind::Gauge) => self.value,
-            _ if self.value.is_nan() => 1.0,
             Some(Kind::Counter) if is_new => self.value.abs(),
             _ => self.value,
         }
