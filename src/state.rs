@@ -62,6 +62,8 @@ pub struct State {
     rules: Arc<Rules>,
     families: Vec<Family>,
     by_name: HashMap<Box<str>, [Option<usize>; 2]>,
+    /// How many families nobody declares: a log can name any number of them.
+    undeclared: usize,
     names: Names,
     /// Types that workers' lines have told, first one wins, as in the server itself.
     told: HashMap<Box<str>, Kind>,
@@ -81,6 +83,7 @@ impl State {
             rules,
             families: Vec::new(),
             by_name: HashMap::new(),
+            undeclared: 0,
             names: Names::default(),
             told: HashMap::new(),
             models: HashSet::new(),

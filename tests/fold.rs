@@ -16,14 +16,15 @@ mod support;
 #[allow(dead_code, reason = "each test crate uses its part")]
 mod support_properties;
 
-use inferometer::state::{Rules, State};
+use inferometer::state::{Naming, Rules, State};
 use parsers::FORMATS;
 use std::collections::BTreeMap;
 use support::exposition::Exposition;
-use support::lines::{HOST, console, frontend};
+use support::lines::{HOST, console, frontend, model};
 use support_properties::drive::{add, body, fold};
 
 static NO_LABELS: BTreeMap<String, String> = BTreeMap::new();
+const NO_ROOM: &[(&str, &str)] = &[("source", "a.log"), ("reason", "no_room")];
 const BAD_VALUE: &[(&str, &str)] = &[("source", "a.log"), ("reason", "bad_value")];
 
 #[test]
@@ -49,6 +50,28 @@ fn a_value_that_is_no_number_is_refused_whatever_the_type_and_leaves_nothing() {
     fold(&mut state, lines.concat().as_bytes(), &FORMATS[0], &origin);
     assert_eq!(Some(3.0), shown(&state).value("inferometer_rejected_lines_total", BAD_VALUE));
     assert!(state.view(None).log.is_empty(), "{:?}", shown(&state).families.keys());
+}
+
+#[test]
+fn families_without_series_take_no_room_from_others() {
+    let mut state = State::new(Rules { series_limit: 1, ..Rules::default() }.into());
+    state.declare();
+    let origin = add(&mut state, "a.log", &NO_LABELS);
+    let lines = ["HitsA", "HitsB"].map(|name| frontend(&format!("{name}.Count:2.0"), "Level:Host"));
+    fold(&mut state, lines.concat().as_bytes(), &FORMATS[0], &origin);
+    assert_eq!(Some(2.0), shown(&state).value("HitsA", HOST));
+    assert_eq!(Some(1.0), shown(&state).value("inferometer_series", &[]));
+    assert_eq!(Some(1.0), shown(&state).value("inferometer_rejected_lines_total", NO_ROOM));
+}
+
+#[test]
+fn a_derived_histogram_without_room_shows_its_overflow() {
+    for naming in [Naming::Torchserve, Naming::Prometheus] {
+        let mut state = State::new(Rules { naming, series_limit: 1, ..Rules::default() }.into());
+        let origin = add(&mut state, "a.log", &NO_LABELS);
+        fold(&mut state, model("Wait.ms:500.0", "Level:Model").as_bytes(), &FORMATS[0], &origin);
+        assert_eq!(Some(0.5), shown(&state).value("ts_wait_seconds_sum", &[("overflow", "true")]));
+    }
 }
 
 /// All that a scrape shows of a fold, read as strictly as Prometheus reads it.

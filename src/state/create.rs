@@ -36,8 +36,7 @@ impl State {
         if declared.is_none() && !is_bounded {
             return Err(Reason::NoRoom);
         }
-        if declared.is_none()
-            && (self.series >= rules.series_limit || self.families.len() >= rules.series_limit)
+        if declared.is_none() && (self.series >= rules.series_limit || self.undeclared >= rules.series_limit)
         {
             self.no_room += 1;
             return Err(Reason::NoRoom);
@@ -60,6 +59,7 @@ impl State {
         if let Some(place) = self.by_name.entry(name.into()).or_default().get_mut(slot) {
             *place = Some(at);
         }
+        self.undeclared += usize::from(declared.is_none());
         let derived = self.derivation(at);
         // Without its histogram it is shown itself, if its name is still free.
         let clash = match &derived {

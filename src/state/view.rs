@@ -122,7 +122,7 @@ impl State {
         if family.origin == Origin::Derived {
             let is_stand_in = family.name == naming::derived_name(QUEUE_TIME);
             let is_needless = is_stand_in && self.has_lines(QUEUE_MICROSECONDS);
-            return !is_needless && !family.series.is_empty();
+            return !is_needless && !family.is_empty();
         }
         // By convention one thing is measured once: the histogram's _sum is the counter.
         let replaced = family.derived.is_some() && self.rules.naming == naming::Naming::Prometheus;
@@ -131,7 +131,7 @@ impl State {
 
     fn has_lines(&self, name: &str) -> bool {
         let families = self.by_name.get(name).into_iter().flatten().flatten();
-        families.filter_map(|at| self.families.get(*at)).any(|family| !family.series.is_empty())
+        families.filter_map(|at| self.families.get(*at)).any(|family| !family.is_empty())
     }
 
     fn family_view(&self, family: &Family, now: Option<u64>) -> FamilyView {
