@@ -17,7 +17,7 @@ mod support;
 mod support_properties;
 
 use inferometer::state::{Naming, Rules, State};
-use parsers::FORMATS;
+use parsers::{FORMATS, Kind};
 use std::collections::BTreeMap;
 use support::exposition::Exposition;
 use support::lines::{HOST, console, frontend, model};
@@ -71,6 +71,27 @@ fn a_derived_histogram_without_room_shows_its_overflow() {
         let origin = add(&mut state, "a.log", &NO_LABELS);
         fold(&mut state, model("Wait.ms:500.0", "Level:Model").as_bytes(), &FORMATS[0], &origin);
         assert_eq!(Some(0.5), shown(&state).value("ts_wait_seconds_sum", &[("overflow", "true")]));
+    }
+}
+
+#[test]
+fn bounds_that_become_one_in_base_units_are_one_bucket() {
+    for (unit, bounds, value, expected) in [
+        ("GB", &[1.0, 1e300, 1e306][..], "1e305", &[("1073741824.0", 0.0), ("+Inf", 1.0)][..]),
+        ("ns", &[5e-324, 1e-323], "1e-323", &[("0.0", 1.0), ("+Inf", 1.0)]),
+    ] {
+        let buckets = BTreeMap::from([("Foo".to_owned(), bounds.into())]);
+        let types = BTreeMap::from([("Foo".to_owned(), Kind::Histogram)]);
+        let rules = Rules { buckets, types, naming: Naming::Prometheus, ..Rules::default() };
+        let mut state = State::new(rules.into());
+        let origin = add(&mut state, "a.log", &NO_LABELS);
+        let line = frontend(&format!("Foo.{unit}:{value}"), "Level:Host");
+        fold(&mut state, line.as_bytes(), &FORMATS[0], &origin);
+        let shown = shown(&state);
+        let name = if unit == "GB" { "ts_foo_bytes_bucket" } else { "ts_foo_seconds_bucket" };
+        let buckets = shown.samples.iter().filter(|((sample, _), _)| sample == name);
+        let buckets = buckets.map(|((_, labels), bits)| (labels["le"].as_str(), f64::from_bits(*bits)));
+        assert_eq!(BTreeMap::from_iter(expected.iter().copied()), buckets.collect(), "{unit}");
     }
 }
 

@@ -52,7 +52,7 @@ impl State {
         let mut family = Family::new(Origin::Log(scope), name, unit, kind, exposed);
         family.label_names = labels;
         if let Some(bounds) = rules.buckets.get(name) {
-            family.bounds = bounds.clone();
+            family.bounds = family.exposed.distinct(bounds);
         }
         self.families.push(family);
         let slot = if scope == Scope::Server { 0 } else { 1 };

@@ -135,7 +135,7 @@ impl State {
     }
 
     fn family_view(&self, family: &Family, now: Option<u64>) -> FamilyView {
-        let convert = |value: f64| family.exposed.convert.map_or(value, |unit| unit.to_base(value));
+        let convert = |value: f64| family.exposed.shown(value);
         let is_current = |server: u32| match (family.kind, now) {
             (Some(Kind::Gauge), Some(now)) => {
                 self.servers.get(server as usize).is_none_or(|server| self.is_audible(server.last_line, now))
