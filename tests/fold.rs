@@ -25,6 +25,7 @@ use support_properties::drive::{add, body, fold};
 
 static NO_LABELS: BTreeMap<String, String> = BTreeMap::new();
 const NO_ROOM: &[(&str, &str)] = &[("source", "a.log"), ("reason", "no_room")];
+const NAME_CLASH: &[(&str, &str)] = &[("source", "a.log"), ("reason", "name_clash")];
 const BAD_VALUE: &[(&str, &str)] = &[("source", "a.log"), ("reason", "bad_value")];
 
 #[test]
@@ -92,6 +93,28 @@ fn bounds_that_become_one_in_base_units_are_one_bucket() {
         let buckets = shown.samples.iter().filter(|((sample, _), _)| sample == name);
         let buckets = buckets.map(|((_, labels), bits)| (labels["le"].as_str(), f64::from_bits(*bits)));
         assert_eq!(BTreeMap::from_iter(expected.iter().copied()), buckets.collect(), "{unit}");
+    }
+}
+
+#[test]
+fn of_two_metrics_with_one_conventional_name_the_first_one_wins() {
+    let ours = model("Foo.ms:500.0", "Level:Model");
+    let theirs = frontend("Foo_seconds.seconds:3.0", "Level:Host");
+    let twin = model("Foo_ms.ms:3.0", "Level:Model");
+    let from_model = |shown: &Exposition| shown.value("ts_foo_seconds_sum", &[]);
+    let from_host =
+        |shown: &Exposition| shown.value("ts_foo_seconds", &[("level", "Host"), ("hostname", "h")]);
+    for (first, second, expected) in [
+        (&ours, &theirs, (Some(0.5), None)),
+        (&ours, &twin, (Some(0.5), None)),
+        (&theirs, &ours, (None, Some(3.0))),
+    ] {
+        let mut state = State::new(Rules { naming: Naming::Prometheus, ..Rules::default() }.into());
+        let origin = add(&mut state, "a.log", &NO_LABELS);
+        fold(&mut state, [first.as_str(), second, second].concat().as_bytes(), &FORMATS[0], &origin);
+        let shown = shown(&state);
+        assert_eq!(expected, (from_model(&shown), from_host(&shown)), "{first}{second}");
+        assert_eq!(Some(2.0), shown.value("inferometer_rejected_lines_total", NAME_CLASH), "{first}{second}");
     }
 }
 

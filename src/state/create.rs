@@ -73,10 +73,16 @@ impl State {
         Ok(at)
     }
 
-    /// Claims the sample names of a log family; derived families that had them end.
+    /// Claims the sample names of a log family. Derived families that had them end, but not those that by
+    /// convention replace a log metric: between two log metrics the first one wins.
     fn claim_for_log(&mut self, name: &str, kind: Option<Kind>, at: usize) -> Result<(), Reason> {
+        let replaces = |other| {
+            let mut feeds = self.families.iter().filter_map(|family| family.derived.as_ref());
+            self.rules.naming == Naming::Prometheus && feeds.any(|feed| feed.family == other)
+        };
         let losers = self.names.claim(name, kind, at, |other| {
-            self.families.get(other).is_some_and(|family| family.origin == Origin::Derived)
+            let is_derived = |family: &Family| family.origin == Origin::Derived;
+            self.families.get(other).is_some_and(is_derived) && !replaces(other)
         })?;
         self.drop_families(&losers);
         Ok(())
