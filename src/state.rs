@@ -66,7 +66,7 @@ pub struct State {
     undeclared: usize,
     names: Names,
     /// Types that workers' lines have told, first one wins, as in the server itself.
-    told: HashMap<Box<str>, Kind>,
+    told: HashMap<Box<str>, Told>,
     models: HashSet<Box<str>>,
     sources: Vec<SourceFacts>,
     servers: Vec<Server>,
@@ -74,6 +74,16 @@ pub struct State {
     no_room: u64,
     requests: Option<usize>,
     text: String,
+}
+
+/// A type that a worker's line has told, and when: what a family got at once it may not get later.
+#[derive(Clone, Copy, Debug)]
+struct Told {
+    kind: Kind,
+    /// How many types had been told before.
+    order: usize,
+    /// How many families there were.
+    families: usize,
 }
 
 impl State {

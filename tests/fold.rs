@@ -19,6 +19,8 @@ mod support_properties;
 use inferometer::state::{Naming, Rules, State};
 use parsers::{FORMATS, Kind};
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use support::compare::differences;
 use support::exposition::Exposition;
 use support::lines::{HOST, console, frontend, model};
 use support_properties::drive::{add, body, fold};
@@ -115,6 +117,43 @@ fn of_two_metrics_with_one_conventional_name_the_first_one_wins() {
         let shown = shown(&state);
         assert_eq!(expected, (from_model(&shown), from_host(&shown)), "{first}{second}");
         assert_eq!(Some(2.0), shown.value("inferometer_rejected_lines_total", NAME_CLASH), "{first}{second}");
+    }
+}
+
+#[test]
+fn a_restart_between_any_two_lines_changes_nothing_that_is_shown() {
+    let ping = "2026-11-20 17:44:49 - /127.0.0.1:59146 \"GET /ping HTTP/1.1\" 200 5\n".to_owned();
+    let counted = |name: &str| frontend(&format!("{name}.Count:1.0"), "Level:Host");
+    let timed = |name: &str| model(&format!("{name}.ms:5.0"), "ModelName:m,Level:Model");
+    for lines in [
+        // A metric takes the name of the access log's histogram, or its own histogram has that name already.
+        [ping.clone(), timed("ts_http_request_duration_seconds"), ping.clone()],
+        [timed("http_request_duration"), ping.clone(), ping],
+        // A type that is told late is refused where the same type told at once would not be, and the other way.
+        [counted("Hist_count"), counted("Hist"), echo("Hist", "HISTOGRAM")],
+        [counted("Hist"), echo("Hist", "HISTOGRAM"), counted("Hist_count")],
+        [timed("Foo"), counted("ts_foo_seconds"), timed("Foo")],
+        [echo("Foo", "COUNTER"), timed("foo"), timed("Foo")],
+    ] {
+        for (naming, cut) in [Naming::Torchserve, Naming::Prometheus]
+            .into_iter()
+            .flat_map(|naming| [(naming, 1), (naming, 2), (naming, 3)])
+        {
+            let rules = Arc::new(Rules { naming, ..Rules::default() });
+            let mut whole = State::new(rules.clone());
+            let origin = add(&mut whole, "a.log", &NO_LABELS);
+            let mut restored = whole.clone();
+            for state in [&mut whole, &mut restored] {
+                fold(state, lines[..cut].concat().as_bytes(), &FORMATS[0], &origin);
+            }
+            restored = State::restore(rules, restored.save());
+            for state in [&mut whole, &mut restored] {
+                let rest = [&lines[cut..], &lines].concat();
+                fold(state, rest.concat().as_bytes(), &FORMATS[0], &origin);
+            }
+            let lost = differences(&shown(&whole), &shown(&restored));
+            assert_eq!(Vec::<String>::new(), lost, "cut after {cut}, {naming:?}: {lines:#?}");
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use super::family::{Derivation, Family, Origin};
 use super::naming::{self, Exposed, Naming};
 use super::value::{BATCH_BOUNDS, LATENCY_BOUNDS};
-use super::{REMEMBERED, Rules, State, names};
+use super::{REMEMBERED, Rules, State, Told, names};
 use heck::ToSnakeCase;
 use parsers::{Kind, Reason, Scope, Unit};
 use std::collections::HashSet;
@@ -28,7 +28,8 @@ impl State {
             None => (unit, labels.map(str::to_owned).collect()),
         };
         let kind = declared.map(|declaration| declaration.kind);
-        let kind = kind.or_else(|| rules.types.get(name).copied()).or_else(|| self.told.get(name).copied());
+        let kind = kind.or_else(|| rules.types.get(name).copied());
+        let kind = kind.or_else(|| self.told.get(name).map(|told| told.kind));
         let exposed = Exposed::new(rules.naming, kind, name, unit, &labels);
         names::check(&exposed, kind)?;
         let names_length: usize = labels.iter().map(|label| label.len() + 1).sum();
@@ -89,7 +90,7 @@ impl State {
     }
 
     /// Sets up the histogram in seconds that a time metric feeds, if it feeds one.
-    pub(super) fn derivation(&mut self, at: usize) -> Option<Derivation> {
+    fn derivation(&mut self, at: usize) -> Option<Derivation> {
         let rules = self.rules.clone();
         let family = self.families.get(at)?;
         let Origin::Log(scope) = family.origin else { return None };
@@ -113,15 +114,6 @@ impl State {
         Some(Derivation { family: target, unit, labels, batch })
     }
 
-    /// The derived family of this name; that of the access log is made if it is wanted.
-    pub(super) fn derived_family(&mut self, name: &str) -> Option<usize> {
-        if name == super::access::REQUESTS {
-            return self.requests_family();
-        }
-        let is_it = |family: &Family| family.origin == Origin::Derived && family.name == name;
-        self.families.iter().position(is_it)
-    }
-
     /// Makes a derived histogram; `None` where its name is taken.
     pub(super) fn histogram(&mut self, name: &str, help: &str, bounds: &[f64]) -> Option<usize> {
         let exposed =
@@ -139,7 +131,8 @@ impl State {
         if self.told.contains_key(name) || self.told.len() >= REMEMBERED || name.len() > NAME_MAX {
             return;
         }
-        self.told.insert(name.into(), kind);
+        let told = Told { kind, order: self.told.len(), families: self.families.len() };
+        self.told.insert(name.into(), told);
         let untyped = |at: &usize| self.families.get(*at).is_some_and(|family| family.kind.is_none());
         let Some(at) = self.find(Scope::Model, name).filter(untyped) else { return };
         let Some(family) = self.families.get(at) else { return };
@@ -168,7 +161,7 @@ impl State {
     }
 
     /// A log family took the names of derived ones: they end.
-    pub(super) fn drop_families(&mut self, losers: &[usize]) {
+    fn drop_families(&mut self, losers: &[usize]) {
         for &at in losers {
             if let Some(family) = self.families.get_mut(at) {
                 self.series -= family.refuse(Reason::NameClash);
