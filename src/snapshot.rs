@@ -6,7 +6,7 @@
 //!
 //! | bytes | what |
 //! |---|---|
-//! | 0–7 | `INFMTR` and two digits of the format, `01` |
+//! | 0–7 | `INFMTR` and two digits of the format, `02` |
 //! | 8–15 | sequence number; the valid slot with the higher one counts |
 //! | 16–23 | length of the payload |
 //! | 24–31 | XXH64 of the sequence, the length and the payload |
@@ -26,7 +26,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use twox_hash::XxHash64;
 
-const MAGIC: [u8; 8] = *b"INFMTR01";
+const MAGIC: [u8; 8] = *b"INFMTR02";
 const HEADER: usize = 32;
 const SLOTS: [&str; 2] = ["slot-a", "slot-b"];
 

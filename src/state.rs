@@ -62,9 +62,11 @@ pub struct State {
     rules: Arc<Rules>,
     families: Vec<Family>,
     by_name: HashMap<Box<str>, [Option<usize>; 2]>,
+    /// How many families nobody declares: a log can name any number of them.
+    undeclared: usize,
     names: Names,
     /// Types that workers' lines have told, first one wins, as in the server itself.
-    told: HashMap<Box<str>, Kind>,
+    told: HashMap<Box<str>, Told>,
     models: HashSet<Box<str>>,
     sources: Vec<SourceFacts>,
     servers: Vec<Server>,
@@ -74,6 +76,16 @@ pub struct State {
     text: String,
 }
 
+/// A type that a worker's line has told, and when: what a family got at once it may not get later.
+#[derive(Clone, Copy, Debug)]
+struct Told {
+    kind: Kind,
+    /// How many types had been told before.
+    order: usize,
+    /// How many families there were.
+    families: usize,
+}
+
 impl State {
     /// A state without any line.
     pub fn new(rules: Arc<Rules>) -> Self {
@@ -81,6 +93,7 @@ impl State {
             rules,
             families: Vec::new(),
             by_name: HashMap::new(),
+            undeclared: 0,
             names: Names::default(),
             told: HashMap::new(),
             models: HashSet::new(),
@@ -137,7 +150,8 @@ impl State {
     ///
     /// # Errors
     ///
-    /// The reason why the event was refused; no value has changed then.
+    /// The reason why the event was refused; no value has changed then. An undeclared metric's first line names
+    /// its labels even if its increment is refused, as in the server.
     pub fn apply(&mut self, event: &Event<'_>, origin: &Origin<'_>) -> Result<(), Reason> {
         match event {
             Event::Sample(sample) => self.apply_sample(sample, origin),
@@ -177,6 +191,10 @@ impl State {
     }
 
     fn apply_sample(&mut self, sample: &Sample<'_>, origin: &Origin<'_>) -> Result<(), Reason> {
+        // TorchServe's own reader lets no NaN pass, before it looks at the type (pytorch/serve: Metric.java).
+        if sample.value.is_nan() {
+            return Err(Reason::BadValue);
+        }
         let at = match self.find(sample.scope, sample.name) {
             Some(at) => at,
             None => {
@@ -251,8 +269,7 @@ impl State {
     /// Gives a value to the series of `self.text` plus the source's own labels; the text stays as it is.
     fn give(&mut self, at: usize, value: f64, origin: &Origin<'_>) -> Taken {
         let bare = self.text.len();
-        let is_histogram = self.families.get(at).is_some_and(|family| family.kind == Some(Kind::Histogram));
-        labels::push_source(&mut self.text, origin.labels, is_histogram);
+        labels::push_source(&mut self.text, origin.labels);
         let room = Room {
             family: self.rules.family_limit,
             total: self.rules.series_limit.saturating_sub(self.series),
@@ -291,10 +308,6 @@ fn check(family: &Family, sample: &Sample<'_>) -> Result<(), Reason> {
     }
     if sample.labels.len() != family.label_names.len() {
         return Err(Reason::LabelCount);
-    }
-    // A NaN would stay in a sum for ever; as a gauge's last value the next line replaces it.
-    if sample.value.is_nan() && family.kind != Some(Kind::Gauge) {
-        return Err(Reason::BadValue);
     }
     Ok(())
 }

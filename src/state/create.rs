@@ -3,7 +3,7 @@
 use super::family::{Derivation, Family, Origin};
 use super::naming::{self, Exposed, Naming};
 use super::value::{BATCH_BOUNDS, LATENCY_BOUNDS};
-use super::{REMEMBERED, Rules, State, names};
+use super::{REMEMBERED, Rules, State, Told, names};
 use heck::ToSnakeCase;
 use parsers::{Kind, Reason, Scope, Unit};
 use std::collections::HashSet;
@@ -28,7 +28,8 @@ impl State {
             None => (unit, labels.map(str::to_owned).collect()),
         };
         let kind = declared.map(|declaration| declaration.kind);
-        let kind = kind.or_else(|| rules.types.get(name).copied()).or_else(|| self.told.get(name).copied());
+        let kind = kind.or_else(|| rules.types.get(name).copied());
+        let kind = kind.or_else(|| self.told.get(name).map(|told| told.kind));
         let exposed = Exposed::new(rules.naming, kind, name, unit, &labels);
         names::check(&exposed, kind)?;
         let names_length: usize = labels.iter().map(|label| label.len() + 1).sum();
@@ -36,8 +37,7 @@ impl State {
         if declared.is_none() && !is_bounded {
             return Err(Reason::NoRoom);
         }
-        if declared.is_none()
-            && (self.series >= rules.series_limit || self.families.len() >= rules.series_limit)
+        if declared.is_none() && (self.series >= rules.series_limit || self.undeclared >= rules.series_limit)
         {
             self.no_room += 1;
             return Err(Reason::NoRoom);
@@ -53,13 +53,14 @@ impl State {
         let mut family = Family::new(Origin::Log(scope), name, unit, kind, exposed);
         family.label_names = labels;
         if let Some(bounds) = rules.buckets.get(name) {
-            family.bounds = bounds.clone();
+            family.bounds = family.exposed.distinct(bounds);
         }
         self.families.push(family);
         let slot = if scope == Scope::Server { 0 } else { 1 };
         if let Some(place) = self.by_name.entry(name.into()).or_default().get_mut(slot) {
             *place = Some(at);
         }
+        self.undeclared += usize::from(declared.is_none());
         let derived = self.derivation(at);
         // Without its histogram it is shown itself, if its name is still free.
         let clash = match &derived {
@@ -73,17 +74,23 @@ impl State {
         Ok(at)
     }
 
-    /// Claims the sample names of a log family; derived families that had them end.
+    /// Claims the sample names of a log family. Derived families that had them end, but not those that by
+    /// convention replace a log metric: between two log metrics the first one wins.
     fn claim_for_log(&mut self, name: &str, kind: Option<Kind>, at: usize) -> Result<(), Reason> {
+        let replaces = |other| {
+            let mut feeds = self.families.iter().filter_map(|family| family.derived.as_ref());
+            self.rules.naming == Naming::Prometheus && feeds.any(|feed| feed.family == other)
+        };
         let losers = self.names.claim(name, kind, at, |other| {
-            self.families.get(other).is_some_and(|family| family.origin == Origin::Derived)
+            let is_derived = |family: &Family| family.origin == Origin::Derived;
+            self.families.get(other).is_some_and(is_derived) && !replaces(other)
         })?;
         self.drop_families(&losers);
         Ok(())
     }
 
     /// Sets up the histogram in seconds that a time metric feeds, if it feeds one.
-    pub(super) fn derivation(&mut self, at: usize) -> Option<Derivation> {
+    fn derivation(&mut self, at: usize) -> Option<Derivation> {
         let rules = self.rules.clone();
         let family = self.families.get(at)?;
         let Origin::Log(scope) = family.origin else { return None };
@@ -107,15 +114,6 @@ impl State {
         Some(Derivation { family: target, unit, labels, batch })
     }
 
-    /// The derived family of this name; that of the access log is made if it is wanted.
-    pub(super) fn derived_family(&mut self, name: &str) -> Option<usize> {
-        if name == super::access::REQUESTS {
-            return self.requests_family();
-        }
-        let is_it = |family: &Family| family.origin == Origin::Derived && family.name == name;
-        self.families.iter().position(is_it)
-    }
-
     /// Makes a derived histogram; `None` where its name is taken.
     pub(super) fn histogram(&mut self, name: &str, help: &str, bounds: &[f64]) -> Option<usize> {
         let exposed =
@@ -133,7 +131,8 @@ impl State {
         if self.told.contains_key(name) || self.told.len() >= REMEMBERED || name.len() > NAME_MAX {
             return;
         }
-        self.told.insert(name.into(), kind);
+        let told = Told { kind, order: self.told.len(), families: self.families.len() };
+        self.told.insert(name.into(), told);
         let untyped = |at: &usize| self.families.get(*at).is_some_and(|family| family.kind.is_none());
         let Some(at) = self.find(Scope::Model, name).filter(untyped) else { return };
         let Some(family) = self.families.get(at) else { return };
@@ -162,7 +161,7 @@ impl State {
     }
 
     /// A log family took the names of derived ones: they end.
-    pub(super) fn drop_families(&mut self, losers: &[usize]) {
+    fn drop_families(&mut self, losers: &[usize]) {
         for &at in losers {
             if let Some(family) = self.families.get_mut(at) {
                 self.series -= family.refuse(Reason::NameClash);

@@ -132,6 +132,11 @@ impl Family {
         Taken::NoRoom
     }
 
+    /// Whether it holds no line's value.
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.series.is_empty() && self.overflow.is_none()
+    }
+
     /// Takes a series as it was saved.
     pub(crate) fn insert(&mut self, series: Series) {
         self.index.insert(series.labels.clone(), self.series.len());

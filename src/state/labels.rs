@@ -23,12 +23,12 @@ pub(crate) fn push(text: &mut String, name: &str, value: &str) {
     text.push('"');
 }
 
-/// Appends a source's configured labels. One that the series has itself, or that a histogram's buckets
-/// have, is left out: a label set may not name a label twice.
-pub(crate) fn push_source(text: &mut String, labels: &BTreeMap<String, String>, is_histogram: bool) {
+/// Appends a source's configured labels. One that the series has itself is left out, and so is that of a
+/// histogram's buckets, whatever the type: a label set may not name a label twice, and any series may turn
+/// out to be a histogram's.
+pub(crate) fn push_source(text: &mut String, labels: &BTreeMap<String, String>) {
     for (name, value) in labels {
-        let is_taken = has(text, name) || (is_histogram && name == "le");
-        if !is_taken {
+        if name != "le" && !has(text, name) {
             push(text, name, value);
         }
     }
@@ -75,7 +75,7 @@ mod tests {
     fn a_sources_label_yields_to_the_series_own() {
         let mut text = labels(&[("Level", "a,model=\"b"), ("x_model", "c")]);
         let configured = ["Level", "le", "model"].map(|name| (name.to_owned(), "s".to_owned()));
-        push_source(&mut text, &BTreeMap::from(configured), true);
+        push_source(&mut text, &BTreeMap::from(configured));
         assert_eq!(r#"Level="a,model=\"b",x_model="c",model="s""#, text);
     }
 

@@ -4,6 +4,7 @@
 
 use heck::ToSnakeCase;
 use parsers::{Kind, Quantity, Unit};
+use std::sync::Arc;
 
 /// Which names the log families get (`--naming`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -45,6 +46,26 @@ impl Exposed {
                 }
             }
         }
+    }
+}
+
+impl Exposed {
+    /// A value of the log as it is shown.
+    pub(crate) fn shown(&self, value: f64) -> f64 {
+        self.convert.map_or(value, |unit| unit.to_base(value))
+    }
+
+    /// The bounds that are shown as finite numbers of their own: two of one `le` would be one series twice. Of
+    /// bounds that become one the highest stays, since whatever is below it is shown as no more than that number.
+    pub(crate) fn distinct(&self, bounds: &[f64]) -> Arc<[f64]> {
+        let mut kept: Vec<f64> = Vec::new();
+        for bound in bounds.iter().copied().filter(|bound| self.shown(*bound).is_finite()) {
+            if kept.last().is_some_and(|last| self.shown(*last) == self.shown(bound)) {
+                kept.pop();
+            }
+            kept.push(bound);
+        }
+        kept.into()
     }
 }
 

@@ -1,14 +1,16 @@
 //! The state as a snapshot keeps it, and how a state with other rules takes it up again.
 //!
-//! A family goes on where it was when its type, labels and bounds are still the same; any other one starts
-//! anew, since its old numbers would mean something else.
+//! Who owns which name follows from the order in which families came up and types were told, so a restored state
+//! goes through both once more, refused families included. A family then goes on where it was when its type,
+//! labels and bounds are still the same; any other one starts anew, since its old numbers would mean something
+//! else.
 
 use super::access::LABELS;
 use super::family::{Family, Origin, Series};
 use super::server::Server;
 use super::value::Value;
-use super::{Rules, SourceFacts, State};
-use parsers::{Kind, Scope};
+use super::{Rules, SourceFacts, State, Told};
+use parsers::{Kind, Reason, Scope};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -16,11 +18,19 @@ use std::sync::Arc;
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct SavedState {
     families: Vec<SavedFamily>,
-    told: Vec<(String, u8)>,
+    told: Vec<SavedType>,
     models: Vec<String>,
     sources: Vec<SourceFacts>,
     servers: Vec<Server>,
     no_room: u64,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct SavedType {
+    name: String,
+    kind: u8,
+    /// How many of the families were there when it was told.
+    families: usize,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -41,7 +51,10 @@ struct SavedFamily {
 enum SavedOrigin {
     Server,
     Model,
+    /// Comes up together with the family that feeds it.
     Derived,
+    /// The histogram of the access log, which no family feeds.
+    Requests,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -55,10 +68,17 @@ struct SavedSeries {
 impl State {
     /// A copy for a snapshot.
     pub fn save(&self) -> SavedState {
-        let kept = self.families.iter().enumerate().filter(|(_, family)| family.refused.is_none());
+        let mut told: Vec<_> = self.told.iter().collect();
+        told.sort_unstable_by_key(|(_, told)| told.order);
+        let told = told.into_iter().map(|(name, told)| SavedType {
+            name: name.to_string(),
+            kind: code(told.kind),
+            families: told.families,
+        });
+        let families = self.families.iter().enumerate();
         SavedState {
-            families: kept.map(|(at, family)| self.save_family(at, family)).collect(),
-            told: self.told.iter().map(|(name, kind)| (name.to_string(), code(*kind))).collect(),
+            families: families.map(|(at, family)| self.save_family(at, family)).collect(),
+            told: told.collect(),
             models: self.models.iter().map(ToString::to_string).collect(),
             sources: self.sources.clone(),
             servers: self.servers.clone(),
@@ -69,17 +89,20 @@ impl State {
     /// A state that goes on where the saved one was.
     pub fn restore(rules: Arc<Rules>, saved: SavedState) -> Self {
         let mut state = Self::new(rules);
-        state.told = saved
-            .told
-            .into_iter()
-            .filter_map(|(name, code)| Some((name.into_boxed_str(), kind(code)?)))
-            .collect();
+        let mut told = saved.told.iter().peekable();
+        for (at, family) in saved.families.iter().enumerate() {
+            while let Some(told) = told.next_if(|told| told.families <= at) {
+                state.learn_again(told);
+            }
+            state.create_again(family);
+        }
+        told.for_each(|told| state.learn_again(told));
         state.models = saved.models.into_iter().map(String::into_boxed_str).collect();
         state.sources = saved.sources;
         state.servers = saved.servers;
         state.no_room = saved.no_room;
         for family in saved.families {
-            state.restore_family(family);
+            state.fill(family);
         }
         state
     }
@@ -88,7 +111,8 @@ impl State {
     #[must_use]
     pub fn emptied(&self) -> Self {
         let mut state = Self::new(self.rules.clone());
-        state.told.clone_from(&self.told);
+        let told = self.told.iter();
+        state.told = told.map(|(name, told)| (name.clone(), Told { families: 0, ..*told })).collect();
         state.sources = self.sources.iter().map(|facts| SourceFacts::new(&facts.name)).collect();
         state.servers.clone_from(&self.servers);
         state
@@ -105,6 +129,7 @@ impl State {
             origin: match family.origin {
                 Origin::Log(Scope::Server) => SavedOrigin::Server,
                 Origin::Log(Scope::Model) => SavedOrigin::Model,
+                Origin::Derived if self.requests == Some(at) => SavedOrigin::Requests,
                 Origin::Derived => SavedOrigin::Derived,
             },
             name: family.name.clone(),
@@ -118,28 +143,50 @@ impl State {
         }
     }
 
-    fn restore_family(&mut self, saved: SavedFamily) {
+    fn learn_again(&mut self, told: &SavedType) {
+        if let Some(kind) = kind(told.kind) {
+            self.learn(&told.name, kind);
+        }
+    }
+
+    /// Brings a family up as its first line did. One that these rules refuse stays away.
+    fn create_again(&mut self, saved: &SavedFamily) {
         let scope = match saved.origin {
-            SavedOrigin::Server => Some(Scope::Server),
-            SavedOrigin::Model => Some(Scope::Model),
-            SavedOrigin::Derived => None,
-        };
-        let at = match scope {
-            Some(scope) => {
-                let labels = saved.labels.iter().map(String::as_str);
-                self.find(scope, &saved.name)
-                    .or_else(|| self.create(scope, &saved.name, &saved.unit, labels).ok())
+            SavedOrigin::Server => Scope::Server,
+            SavedOrigin::Model => Scope::Model,
+            SavedOrigin::Derived => return,
+            SavedOrigin::Requests => {
+                self.requests_family();
+                return;
             }
-            None => self.derived_family(&saved.name),
         };
-        let Some(at) = at else { return };
+        let labels = saved.labels.iter().map(String::as_str);
+        let _refused: Result<usize, Reason> = self.create(scope, &saved.name, &saved.unit, labels);
+    }
+
+    /// The family that goes on with what this one held.
+    fn successor(&self, saved: &SavedFamily) -> Option<usize> {
+        let [server, model] = self.by_name.get(&*saved.name).copied().unwrap_or_default();
+        match saved.origin {
+            SavedOrigin::Server => server,
+            SavedOrigin::Model => model,
+            SavedOrigin::Requests => self.requests,
+            SavedOrigin::Derived => self.families.iter().enumerate().position(|(at, family)| {
+                let is_it = family.origin == Origin::Derived && family.name == saved.name;
+                is_it && family.refused.is_none() && self.requests != Some(at)
+            }),
+        }
+    }
+
+    fn fill(&mut self, saved: SavedFamily) {
+        let Some(at) = self.successor(&saved) else { return };
         let shown = self.shown_labels(at);
         let Some(family) = self.families.get_mut(at) else { return };
         let is_same = family.kind.map(code) == saved.kind
             && *family.bounds == *saved.bounds
             && family.label_names == saved.labels
             && shown == saved.shown;
-        if !is_same || !family.series.is_empty() {
+        if !is_same || family.refused.is_some() || !family.is_empty() {
             return;
         }
         for series in saved.series {

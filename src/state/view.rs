@@ -122,7 +122,7 @@ impl State {
         if family.origin == Origin::Derived {
             let is_stand_in = family.name == naming::derived_name(QUEUE_TIME);
             let is_needless = is_stand_in && self.has_lines(QUEUE_MICROSECONDS);
-            return !is_needless && !family.series.is_empty();
+            return !is_needless && !family.is_empty();
         }
         // By convention one thing is measured once: the histogram's _sum is the counter.
         let replaced = family.derived.is_some() && self.rules.naming == naming::Naming::Prometheus;
@@ -131,11 +131,11 @@ impl State {
 
     fn has_lines(&self, name: &str) -> bool {
         let families = self.by_name.get(name).into_iter().flatten().flatten();
-        families.filter_map(|at| self.families.get(*at)).any(|family| !family.series.is_empty())
+        families.filter_map(|at| self.families.get(*at)).any(|family| !family.is_empty())
     }
 
     fn family_view(&self, family: &Family, now: Option<u64>) -> FamilyView {
-        let convert = |value: f64| family.exposed.convert.map_or(value, |unit| unit.to_base(value));
+        let convert = |value: f64| family.exposed.shown(value);
         let is_current = |server: u32| match (family.kind, now) {
             (Some(Kind::Gauge), Some(now)) => {
                 self.servers.get(server as usize).is_none_or(|server| self.is_audible(server.last_line, now))
@@ -298,7 +298,7 @@ fn push_server(
     source_labels: &BTreeMap<String, String>,
     value: f64,
 ) {
-    labels::push_source(&mut text, source_labels, false);
+    labels::push_source(&mut text, source_labels);
     match family.series.iter_mut().find(|series| *series.labels == *text) {
         Some(known) => known.value = Shown::Number(value),
         None => family.series.push(SeriesView { labels: text.into(), value: Shown::Number(value) }),

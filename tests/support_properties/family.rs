@@ -135,7 +135,7 @@ impl Draft {
             Flaw::LabelCount if shape.kind.is_none() => Flaw::Nothing,
             other => other,
         };
-        let value = self.value_for(shape);
+        let value = self.value;
         let names = shape.labels.iter().cloned();
         let labels: Vec<_> = names.zip(self.labels.iter().cloned()).collect();
         let mut metric = Metric {
@@ -179,12 +179,7 @@ impl Draft {
         let mut pairs: Vec<_> = labels.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         pairs.push((shape.host_label(), self.host.as_str()));
         let event = Event { series: series(&shape.name, &pairs), value };
-        (line, Some(event).filter(|_| flaw == Flaw::Nothing))
-    }
-
-    /// Of a NaN only a gauge makes anything.
-    fn value_for(&self, shape: &Shape) -> f64 {
-        if shape.kind != Some(Kind::Gauge) && self.value.is_nan() { 1.0 } else { self.value }
+        (line, Some(event).filter(|_| flaw == Flaw::Nothing && !value.is_nan()))
     }
 }
 

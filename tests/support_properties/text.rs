@@ -63,7 +63,7 @@ pub(crate) fn value() -> impl Strategy<Value = String> {
     ]
 }
 
-/// What a worker can report: no NaN, since neither Python's line nor the server's reader lets it pass.
+/// What a worker can report: no NaN, since the server's reader does not let it pass.
 pub(crate) fn number() -> impl Strategy<Value = f64> {
     prop_oneof![
         6 => (0..1000u16).prop_map(|cents| f64::from(cents) / 100.0),
