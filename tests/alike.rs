@@ -1,21 +1,9 @@
 //! Files that begin alike: which of them are one log, and which are two.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::string_slice,
-    clippy::indexing_slicing,
-    reason = "tests"
-)]
-#![allow(clippy::expect_used, missing_docs, reason = "a test fails by panicking")]
-
-#[allow(dead_code, reason = "each test crate uses its part")]
-mod support;
-
+use crate::support::folders::Folders;
+use crate::support::lines::{HOST, append, requests};
+use crate::support::process::{Server, eventually, run};
 use std::fs;
-use support::folders::Folders;
-use support::lines::{HOST, append, requests};
-use support::process::{Server, eventually, run};
 
 fn start(folders: &Folders) -> Server {
     let mut command = run();

@@ -1,17 +1,11 @@
 //! The commands as people call them: usage, configuration, which files are followed, what is said, how it ends.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::string_slice,
-    clippy::indexing_slicing,
-    reason = "tests"
-)]
-#![allow(clippy::expect_used, missing_docs, reason = "a test fails by panicking")]
-
-#[allow(dead_code, reason = "each test crate uses its part")]
-mod support;
-
+use crate::support::exposition::Exposition;
+use crate::support::lines::{HOST, append, console, frontend, model, requests};
+use crate::support::process::{
+    Pieces, Server, eventually, exposition, inferometer, replay, replay_input, replay_pieces, run, stderr,
+};
+use crate::support::{fixture, fixture_text};
 use flate2::Compression;
 use flate2::read::MultiGzDecoder;
 use flate2::write::GzEncoder;
@@ -24,12 +18,6 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use support::exposition::Exposition;
-use support::lines::{HOST, append, console, frontend, model, requests};
-use support::process::{
-    Pieces, Server, eventually, exposition, inferometer, replay, replay_input, replay_pieces, run, stderr,
-};
-use support::{fixture, fixture_text};
 
 const OF_MODEL: &[(&str, &str)] = &[("ModelName", "m"), ("Level", "Model"), ("Hostname", "h")];
 
@@ -1063,7 +1051,7 @@ fn what_is_no_regular_file_is_not_opened() {
             server.log().lines().filter(|line| line.contains("level=warn") && line.contains(file)).count();
         assert!(said <= 1, "{file} is said {said} times:\n{}", server.log());
     }
-    assert_eq!(200, support::http::get(server.address, "/-/healthy").status);
+    assert_eq!(200, crate::support::http::get(server.address, "/-/healthy").status);
 }
 
 #[test]
@@ -1199,8 +1187,8 @@ fn all_given_addresses_and_the_given_path_are_served() {
     assert_eq!(2, addresses.len(), "{log}");
     for address in addresses {
         let address = address.parse().unwrap();
-        assert_eq!(200, support::http::get(address, "/m").status);
-        assert_eq!(404, support::http::get(address, "/metrics").status);
+        assert_eq!(200, crate::support::http::get(address, "/m").status);
+        assert_eq!(404, crate::support::http::get(address, "/metrics").status);
     }
 }
 

@@ -5,16 +5,6 @@
 //! is on disk and the *set* of lines that must have been counted. Each line is a series of its own, so the
 //! published view says of every single line how often it was counted.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::string_slice,
-    missing_docs,
-    reason = "a test fails by panicking"
-)]
-
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use inferometer::follow::{Follower, Settings, Start, Waker, WatchedPath};

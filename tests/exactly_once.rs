@@ -2,21 +2,11 @@
 //!
 //! `INFEROMETER_LONG=1` makes the log bigger and the time of the kills longer.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::string_slice,
-    missing_docs,
-    reason = "tests"
-)]
-
-#[allow(dead_code, reason = "each test crate uses its part")]
-mod support;
-#[allow(dead_code, reason = "each test crate uses its part")]
-mod support_prometheus;
-
+use crate::support::exposition::Exposition;
+use crate::support::http;
+use crate::support::lines::{append, frontend, model};
+use crate::support::process::{Server, inferometer};
+use crate::support_prometheus::{Prometheus, within};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::Write;
@@ -27,11 +17,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
-use support::exposition::Exposition;
-use support::http;
-use support::lines::{append, frontend, model};
-use support::process::{Server, inferometer};
-use support_prometheus::{Prometheus, within};
 
 const FRONTEND: &str = "ts_metrics.log";
 const MODEL: &str = "model_metrics.log";

@@ -1,22 +1,10 @@
 //! The tests' own strict reader of expositions, and their idea of `name[]`, held against bad input and
 //! against what a real TorchServe answered.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::string_slice,
-    clippy::indexing_slicing,
-    reason = "tests"
-)]
-#![allow(clippy::expect_used, missing_docs, reason = "a test fails by panicking")]
-
-#[allow(dead_code, reason = "each test crate uses its part")]
-mod support;
-
+use crate::support::compare::differences;
+use crate::support::exposition::{Exposition, Leave};
+use crate::support::{fixture, fixture_text, names};
 use std::path::PathBuf;
-use support::compare::differences;
-use support::exposition::{Exposition, Leave};
-use support::{fixture, fixture_text, names};
 
 const HISTOGRAM: &str = "# HELP H text\n# TYPE H histogram\n\
     H_bucket{a=\"b\",le=\"1.0\"} 1.0\nH_bucket{a=\"b\",le=\"+Inf\"} 2.0\nH_count{a=\"b\"} 2.0\nH_sum{a=\"b\"} 5.0\n";

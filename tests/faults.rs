@@ -2,18 +2,10 @@
 //! of system calls, missing watches, few descriptors, jumps of the clock, things at the live path that are no
 //! log.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::string_slice,
-    clippy::indexing_slicing,
-    reason = "tests"
-)]
-#![allow(clippy::expect_used, missing_docs, reason = "a test fails by panicking")]
-
-#[allow(dead_code, reason = "each test crate uses its part")]
-mod support;
-
+use crate::support::folders::Folders;
+use crate::support::http;
+use crate::support::lines::{HOST, append, frontend, requests};
+use crate::support::process::{Server, behind, eventually, run, strace};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use std::fs::{self, File};
@@ -23,10 +15,6 @@ use std::os::unix::fs::{FileExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
-use support::folders::Folders;
-use support::http;
-use support::lines::{HOST, append, frontend, requests};
-use support::process::{Server, behind, eventually, run, strace};
 
 const SOURCE: (&str, &str) = ("source", "ts_metrics.log");
 

@@ -1,29 +1,14 @@
 //! Streams in which the order of the lines, or what the configuration says beside them, decides what they
 //! add up to.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::string_slice,
-    missing_docs,
-    reason = "tests"
-)]
-
-#[allow(dead_code, reason = "each test crate uses its part")]
-mod support;
-#[allow(dead_code, reason = "each test crate uses its part")]
-mod support_properties;
-
+use crate::support::compare::differences;
+use crate::support::exposition::Exposition;
+use crate::support::lines::{HOST, console, frontend, model};
+use crate::support_properties::drive::{add, body, fold};
 use inferometer::state::{Naming, Rules, State};
 use parsers::{FORMATS, Kind};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use support::compare::differences;
-use support::exposition::Exposition;
-use support::lines::{HOST, console, frontend, model};
-use support_properties::drive::{add, body, fold};
 
 static NO_LABELS: BTreeMap<String, String> = BTreeMap::new();
 const NO_ROOM: &[(&str, &str)] = &[("source", "a.log"), ("reason", "no_room")];

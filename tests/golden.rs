@@ -1,26 +1,14 @@
 //! `inferometer replay` against what a real TorchServe showed for the same events, sample by sample and
 //! to the last bit.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::string_slice,
-    clippy::indexing_slicing,
-    reason = "tests"
-)]
-#![allow(clippy::expect_used, missing_docs, reason = "a test fails by panicking")]
-
-#[allow(dead_code, reason = "each test crate uses its part")]
-mod support;
-
+use crate::support::compare::{differences, only};
+use crate::support::events::{self, Event};
+use crate::support::exposition::Exposition;
+use crate::support::process::{exposition, replay, stderr};
+use crate::support::{fixture, fixture_text};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Output;
-use support::compare::{differences, only};
-use support::events::{self, Event};
-use support::exposition::Exposition;
-use support::process::{exposition, replay, stderr};
-use support::{fixture, fixture_text};
 
 const VISION: Option<&str> = Some("config/metrics_vision.yaml");
 const EDGE: Option<&str> = Some("config/metrics_edge.yaml");

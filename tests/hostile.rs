@@ -1,18 +1,12 @@
 //! Broken and hostile logs: a bad line costs that line and nothing else. The next good line counts, every
 //! scrape is a body that Prometheus accepts, and memory stays bounded.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::string_slice,
-    clippy::indexing_slicing,
-    reason = "tests"
-)]
-#![allow(clippy::expect_used, missing_docs, reason = "a test fails by panicking")]
-
-#[allow(dead_code, reason = "each test crate uses its part")]
-mod support;
-
+use crate::support::exposition::Exposition;
+use crate::support::lines::{HOST, append, console, frontend, model, next_time, requests};
+use crate::support::process::{
+    Server, eventually, exposition, inferometer, peak_memory, replay, replay_input, stderr,
+};
+use crate::support::{fixture, http};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,12 +16,6 @@ use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::process::Stdio;
-use support::exposition::Exposition;
-use support::lines::{HOST, append, console, frontend, model, next_time, requests};
-use support::process::{
-    Server, eventually, exposition, inferometer, peak_memory, replay, replay_input, stderr,
-};
-use support::{fixture, http};
 
 const MIB: usize = 1024 * 1024;
 /// What the process may need with its default limits, whatever a log holds.

@@ -4,18 +4,11 @@
 //!
 //! `INFEROMETER_LONG=1` also kills at the calls that read, and runs a longer day.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::string_slice,
-    clippy::indexing_slicing,
-    reason = "tests"
-)]
-#![allow(clippy::expect_used, missing_docs, reason = "a test fails by panicking")]
-
-#[allow(dead_code, reason = "each test crate uses its part")]
-mod support;
-
+use crate::support::exposition::{Exposition, Series};
+use crate::support::folders::Folders;
+use crate::support::http;
+use crate::support::lines::{HOST, append, requests};
+use crate::support::process::{Server, eventually, run, strace};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use std::collections::BTreeMap;
@@ -29,11 +22,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
-use support::exposition::{Exposition, Series};
-use support::folders::Folders;
-use support::http;
-use support::lines::{HOST, append, requests};
-use support::process::{Server, eventually, run, strace};
 
 const SIGKILL: i32 = 9;
 

@@ -1,24 +1,10 @@
 //! The demo under a real Prometheus: what a person who tries inferometer sees first.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::string_slice,
-    missing_docs,
-    reason = "tests"
-)]
-
-#[allow(dead_code, reason = "each test crate uses its part")]
-mod support;
-mod support_prometheus;
-
+use crate::support::exposition::Exposition;
+use crate::support_prometheus::{Demo, Prometheus, promtool_check_metrics, within};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
-use support::exposition::Exposition;
-use support_prometheus::{Demo, Prometheus, promtool_check_metrics, within};
 
 /// Two scrapes a second apart would do; a busy machine starts Prometheus in ten seconds.
 const LIMIT: Duration = Duration::from_secs(90);

@@ -1,19 +1,5 @@
 //! What holds for every log, whatever is in it.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::string_slice,
-    missing_docs,
-    reason = "tests"
-)]
-
-#[allow(dead_code, reason = "each test crate uses its part")]
-mod support;
-mod support_properties;
-
 use inferometer::state::{Naming, Rules, State};
 use parsers::framing::Frame;
 use parsers::{Catalog, Declaration, FORMATS, Format, Kind, Scope};
@@ -25,16 +11,16 @@ use proptest::sample::{Index, select};
 use proptest::test_runner::{RngSeed, TestCaseError};
 use std::collections::BTreeMap;
 
+use crate::support::compare::{differences, only};
+use crate::support::exposition::Exposition;
+use crate::support::process::{replay_input, replay_pieces, stderr};
+use crate::support_properties::drive::{add, body, fold};
+use crate::support_properties::family::{PREFIX, Stream, draft, shapes};
+use crate::support_properties::hostile::{self, Bytes, PEACE, RIVALRY};
+use crate::support_properties::metric::{Layout, Metric};
+use crate::support_properties::text;
 use std::process::Output;
 use std::sync::Arc;
-use support::compare::{differences, only};
-use support::exposition::Exposition;
-use support::process::{replay_input, replay_pieces, stderr};
-use support_properties::drive::{add, body, fold};
-use support_properties::family::{PREFIX, Stream, draft, shapes};
-use support_properties::hostile::{self, Bytes, PEACE, RIVALRY};
-use support_properties::metric::{Layout, Metric};
-use support_properties::text;
 
 /// What fails is printed in its smallest form; a file of seeds would be one more thing to keep.
 /// `PROPTEST_CASES` asks for more.

@@ -4,19 +4,7 @@
 //! The captures say which names, sizes and bytes there were (`fixtures/README.md`). How log4j2 gets from one
 //! to the next is done here one system call after the other, so that a look or a crash falls between any two.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::string_slice,
-    missing_docs,
-    reason = "a test fails by panicking"
-)]
-
-#[allow(dead_code, reason = "each test crate uses its part")]
-mod support;
-
+use crate::support::{fixture, fixture_text};
 use fastrand::Rng;
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -32,7 +20,6 @@ use std::io::{Read, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use support::{fixture, fixture_text};
 use tempfile::TempDir;
 
 /// The limit of the captures that rotate by size: the write that reaches it is the file's last one.

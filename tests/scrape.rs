@@ -1,25 +1,13 @@
 //! The running process over HTTP: what a scrape sees of logs that grow, rotate and shrink under it.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::string_slice,
-    clippy::indexing_slicing,
-    reason = "tests"
-)]
-#![allow(clippy::expect_used, missing_docs, reason = "a test fails by panicking")]
-
-#[allow(dead_code, reason = "each test crate uses its part")]
-mod support;
-
+use crate::support::compare::{differences, only};
+use crate::support::exposition::{Exposition, Leave};
+use crate::support::process::{Server, eventually};
+use crate::support::{fixture, fixture_text, http, names};
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
-use support::compare::{differences, only};
-use support::exposition::{Exposition, Leave};
-use support::process::{Server, eventually};
-use support::{fixture, fixture_text, http, names};
 
 const HOST: &[(&str, &str)] = &[("Level", "Host"), ("Hostname", "h")];
 const OF_MODEL: &[(&str, &str)] = &[("ModelName", "m"), ("Level", "Model"), ("Hostname", "h")];

@@ -3,21 +3,9 @@
 //! Each rule is a function from a file's name and text to what is wrong with it, so that the rule itself
 //! has a test: a sample that it has to refuse.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::string_slice,
-    missing_docs,
-    reason = "tests"
-)]
-
-mod support_tidy;
-
+use crate::support_tidy::{code, paths};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use support_tidy::{code, paths};
 
 const LINES_PER_FILE: usize = 450;
 
@@ -262,7 +250,7 @@ fn beyond_boundary(file: &str, text: &str) -> Vec<String> {
     let mut wrong = Vec::new();
     for boundary in BOUNDARIES.iter().filter(|boundary| file.starts_with(boundary.of)) {
         let is_clock = |path: &str| boundary.without_clock && path.ends_with("::now");
-        let is_beyond = |path: &&support_tidy::Named| {
+        let is_beyond = |path: &&crate::support_tidy::Named| {
             is_clock(&path.path) || boundary.never.iter().any(|place| path.reaches(place))
         };
         wrong.extend(named.iter().filter(is_beyond).map(|path| format!("{}: {}", path.path, boundary.why)));

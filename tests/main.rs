@@ -1,0 +1,32 @@
+//! All integration tests, one program: each module is about one claim or one part of the product, and what
+//! they share is compiled once.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    missing_docs,
+    reason = "a test fails by panicking"
+)]
+
+mod alike;
+mod commands;
+mod crash;
+mod exactly_once;
+mod exposition;
+mod faults;
+mod fold;
+mod golden;
+mod hostile;
+mod kill;
+mod prometheus;
+mod properties;
+mod rotation;
+mod scrape;
+mod support;
+mod support_prometheus;
+mod support_properties;
+mod support_tidy;
+mod tidy;
