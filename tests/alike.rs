@@ -38,6 +38,19 @@ fn an_archive_that_shares_its_first_line_with_a_longer_log_is_read() {
 }
 
 #[test]
+fn an_archive_is_no_copy_because_of_a_first_line_that_only_begins_alike() {
+    let folders = Folders::new();
+    append(&folders.live(), format!("{}\n", "x".repeat(300_000)) + &requests(1));
+    let server = start(&folders);
+    counts(&server, 1.0);
+    fs::remove_file(folders.live()).unwrap();
+    append(&folders.live(), requests(1));
+    counts(&server, 2.0);
+    append(&folders.logs().join("ts_metrics.1.log"), format!("{}\n", "x".repeat(70_000)) + &requests(2));
+    counts(&server, 4.0);
+}
+
+#[test]
 fn logs_with_a_long_equal_front_are_two_logs_while_both_are_there() {
     let folders = Folders::new();
     append(&folders.live(), banner(64 * 1024) + &requests(100));

@@ -656,8 +656,9 @@ impl World {
         let ends: Vec<usize> =
             (1..).zip(bytes).filter(|(_, byte)| **byte == b'\n').map(|(end, _)| end).collect();
         let lines = lines_in(bytes);
-        let is_copied = self.archives(|name| !lines.is_disjoint(&lines_in(&self.model.disk[name]))).pop();
-        if (1..=16).contains(&ends.len()) && is_copied.is_none() && lines.is_subset(&self.model.fold.read) {
+        let first = bytes.get(..ends.first().copied().unwrap_or(0)).unwrap_or_default().to_vec();
+        let is_copied = !self.archives(|name| self.model.disk[name].starts_with(&first)).is_empty();
+        if (1..=16).contains(&ends.len()) && !is_copied && lines.is_subset(&self.model.fold.read) {
             // What is appended to half a line is the parser's business.
             let length = *at.get(&ends[..]);
             let file = OpenOptions::new().write(true).open(self.path(&live)).unwrap();

@@ -87,6 +87,15 @@ impl LogFile {
         FileId::from(&self.metadata)
     }
 
+    /// Whether it is still as it was when it was opened.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be asked.
+    pub(crate) fn is_unchanged(&self) -> io::Result<bool> {
+        Ok(Stamp::from(&self.file.metadata()?) == Stamp::from(&self.metadata))
+    }
+
     /// All that it holds, from the first byte, unpacked where it is compressed. Bytes after the last whole
     /// member of an archive are its end, as `gzip -d` takes them.
     ///

@@ -89,7 +89,7 @@ pub(crate) struct Source {
     /// Whether archives at the first look are history: not after a restore, and not for a source that
     /// appears later.
     has_history: bool,
-    looked: bool,
+    first_look: Option<Instant>,
     line_max: usize,
     /// What opening a file last failed with.
     pub(crate) error: Option<String>,
@@ -140,7 +140,7 @@ impl Source {
             roots: setup.roots,
             owes_gaps: true,
             has_history: setup.has_history,
-            looked: false,
+            first_look: None,
             line_max: setup.line_max,
             error: None,
             repeats: None,
@@ -161,15 +161,17 @@ impl Source {
     pub(crate) fn streams(&self) -> impl Iterator<Item = Stream> {
         let is_live = |id: u64| self.open.iter().any(|open| open.stream == id && open.is_live);
         // As long as it is open what has become of a live file, the next start has to find out.
-        let was_live = |stream: &Stream| self.owes_gaps && stream.was_live;
+        let was_live =
+            |id: u64, stream: &Stream| stream.was_live && (self.owes_gaps || self.has_remainder(id));
         let known = self.streams.iter().filter(|(_, stream)| stream.is_known());
-        known.map(move |(id, stream)| stream.saved(is_live(*id) || was_live(stream)))
+        known.map(move |(id, stream)| stream.saved(is_live(*id) || was_live(*id, stream)))
     }
 
     /// Compares the files on disk with what is known.
     pub(crate) fn look(&mut self, now: u64) -> Changes {
         let mut changes = Changes::default();
-        let first = !std::mem::replace(&mut self.looked, true);
+        let first = self.first_look.is_none();
+        let first_look = *self.first_look.get_or_insert_with(Instant::now);
         let candidates = self.candidates();
         self.note_names(&candidates);
         if first {
@@ -199,7 +201,7 @@ impl Source {
                     let is_damaged =
                         matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData);
                     if is_damaged {
-                        self.note_seen(candidate, Verdict::Damaged);
+                        self.note_seen(candidate, Verdict::Nothing);
                     }
                     self.error = Some(format!("cannot read {}: {error}", candidate.path.display()));
                 }
@@ -207,7 +209,9 @@ impl Source {
         }
         self.name_open_files(&candidates);
         self.note_presence(&candidates, now);
-        if self.owes_gaps && self.error.is_none() && !self.has_unfinished() {
+        // What is unfinished may be one that seems to be missing; but an empty archive stays so for ever.
+        let is_settled = !self.has_unfinished() || first_look.elapsed() >= HELD;
+        if self.owes_gaps && self.error.is_none() && is_settled {
             self.owes_gaps = false;
             changes.gaps += self.count_gaps();
         }

@@ -239,7 +239,6 @@ pub(crate) fn compare<'a>(
     content.by_ref().take(KEY_MAX as u64).read_to_end(&mut head)?;
     let has_line = head.contains(&b'\n') || head.len() == KEY_MAX;
     let key = has_line.then(|| key_of(&head));
-    let lines: Vec<u64> = (1..).zip(&head).filter(|(_, byte)| **byte == b'\n').map(|(end, _)| end).collect();
     let is_candidate = |stream: &Stream| key.is_some() && stream.key == key;
     let mut wanted: Vec<u64> = streams
         .iter()
@@ -254,6 +253,7 @@ pub(crate) fn compare<'a>(
         recent: Recent::default(),
         wanted,
         found: Vec::new(),
+        lines: Vec::new(),
     };
     walk.take(&head);
     let mut chunk = vec![0; 64 * 1024];
@@ -274,7 +274,7 @@ pub(crate) fn compare<'a>(
             Some((mark, recent)) if mark.hash == stream.digest.finish() => {
                 Likeness::Same { recent: recent.clone() }
             }
-            None if stream.can_hold(&lines) && !stream.marks.iter().any(differs) => Likeness::Shorter,
+            None if stream.can_hold(&walk.lines) && !stream.marks.iter().any(differs) => Likeness::Shorter,
             _ => Likeness::Forked { common },
         }
     });
@@ -290,6 +290,8 @@ struct Walk {
     wanted: Vec<u64>,
     /// One for each of the wanted ones so far, with the bytes before it.
     found: Vec<(Mark, Recent)>,
+    /// Ends of the first lines, as many as a stream marks one by one.
+    lines: Vec<u64>,
 }
 
 impl Walk {
@@ -302,6 +304,8 @@ impl Walk {
     }
 
     fn take(&mut self, mut bytes: &[u8]) {
+        let ends = (self.offset + 1..).zip(bytes).filter(|(_, byte)| **byte == b'\n').map(|(end, _)| end);
+        self.lines.extend(ends.take(MARKS_DENSE - self.lines.len()));
         while let Some(&next) = self.wanted.get(self.found.len()) {
             let distance = usize::try_from(next - self.offset).unwrap_or(usize::MAX);
             let Some((before, after)) = bytes.split_at_checked(distance) else { break };
@@ -352,6 +356,15 @@ mod tests {
         assert_eq!(Likeness::Forked { common: 5 }, likeness(&stream, "same\nx\n"), "a line end of its own");
         assert_eq!(Likeness::Shorter, likeness(&stream, "same\nx"), "the second line is not whole");
         assert_eq!(Likeness::Other, likeness(&stream, "sam"), "without a whole line nothing can be said");
+    }
+
+    #[test]
+    fn a_first_line_longer_than_the_key_is_told_by_its_end() {
+        let long = "x".repeat(KEY_MAX * 3);
+        let stream = consumed(&format!("{long}\none\n"));
+        assert_eq!(Likeness::Shorter, likeness(&stream, &long));
+        let other = format!("{}\ntwo\n", "x".repeat(KEY_MAX * 2));
+        assert_eq!(Likeness::Forked { common: 0 }, likeness(&stream, &other));
     }
 
     #[test]

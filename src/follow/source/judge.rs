@@ -41,7 +41,8 @@ impl Source {
             return true;
         }
         match seen.verdict {
-            Verdict::Consumed(_) | Verdict::Damaged => candidate.is_live,
+            Verdict::Consumed(_) | Verdict::Nothing => candidate.is_live,
+            Verdict::Remainder(_) => false,
             Verdict::Copy(stream) => !self.open.iter().any(|open| open.stream == stream),
             Verdict::Unfinished => candidate.is_live,
             Verdict::Undecided => true,
@@ -66,7 +67,7 @@ impl Source {
             return Ok(None);
         }
         // What was known about this very file says nothing about where its stream is now.
-        self.seen.remove(&candidate.id);
+        let before = self.seen.remove(&candidate.id).map(|seen| seen.verdict);
         let ids: Vec<u64> = self.streams.keys().copied().collect();
         let compared = compare(file.content()?, self.streams.values(), file.is_gzip);
         let Comparison { likeness, length, has_line } = match compared {
@@ -79,19 +80,20 @@ impl Source {
         };
         let length = if file.is_gzip { length } else { file.metadata.len() };
         let mut is_copy_in_progress = false;
-        let (mut lost_end, mut is_remainder) = (None, false);
+        let (mut lost_end, mut remainder) = (None, None);
         // The longest stream that fits is the one that this file holds, unless that one is elsewhere.
         let mut like: Vec<(u64, Likeness)> = ids.into_iter().zip(likeness).collect();
         like.sort_by_key(|(id, _)| std::cmp::Reverse(self.streams.get(id).map(|stream| stream.offset)));
         for (id, likeness) in like {
             match likeness {
                 Likeness::Other => {}
-                Likeness::Forked { common } if self.may_have_lost_its_end(id) => {
+                Likeness::Forked { common } if self.may_have_lost_its_end(id, before) => {
                     lost_end = lost_end.or(Some((id, common)));
                 }
                 Likeness::Forked { .. } => {}
-                // What is left of it has been counted; what is written to it next will tell it.
-                Likeness::Shorter if self.may_have_lost_its_end(id) => is_remainder = true,
+                Likeness::Shorter if self.may_have_lost_its_end(id, before) => {
+                    remainder = remainder.or(Some(id));
+                }
                 Likeness::Shorter if self.has_live_name(candidate) => {
                     is_copy_in_progress |= !self.is_present(id);
                 }
@@ -112,6 +114,11 @@ impl Source {
                 },
             }
         }
+        // All of it has been counted; what is written to it next will tell where it goes on.
+        if let Some(id) = remainder {
+            self.note_seen(candidate, Verdict::Remainder(id));
+            return Ok(None);
+        }
         if let Some((id, common)) = lost_end {
             // Only when the archives are known too is it certain that no file holds the stream.
             if first {
@@ -123,18 +130,19 @@ impl Source {
                 let (file, counted) = (candidate.path.display(), old.offset);
                 tracing::warn!(%file, counted, known = common, "lost its end: going on where it is known");
             }
-            // It ends with the last of its whole lines, which is where the mark is.
             let (known, recent) = Stream::passed(file.content()?.take(common))?;
             let stream = self.add_stream(known);
             return self.open_stream(file, stream, recent, candidate).map(Some);
         }
         let is_unfinished = if candidate.is_live {
-            is_remainder || (is_copy_in_progress && !is_stale(candidate))
+            is_copy_in_progress && !is_stale(candidate)
         } else {
-            is_remainder || is_copy_in_progress || !has_line
+            is_copy_in_progress || !has_line
         };
         if is_unfinished {
-            self.note_seen(candidate, Verdict::Unfinished);
+            // A whole archive without a whole line will never get one.
+            let is_final = file.is_gzip && !has_line;
+            self.note_seen(candidate, if is_final { Verdict::Nothing } else { Verdict::Unfinished });
             return Ok(None);
         }
         match self.beside_unread(candidate, &file)? {
@@ -164,21 +172,23 @@ impl Source {
 
     /// Whether a file that begins like the stream may be what is left of it: no file holds it, and its own was
     /// the live one when the state was saved. So the machine has crashed: the state was synced, the log was not.
-    fn may_have_lost_its_end(&self, id: u64) -> bool {
+    fn may_have_lost_its_end(&self, id: u64, before: Option<Verdict>) -> bool {
         let was_live = self.streams.get(&id).is_some_and(|stream| stream.was_live && !stream.is_history);
-        was_live && self.owes_gaps && !self.is_present(id)
+        let is_open = self.owes_gaps || before == Some(Verdict::Remainder(id));
+        was_live && is_open && !self.is_present(id)
     }
 
     /// Whether a file may be an unfinished copy of a stream that it agrees with as far as marks tell. A file
-    /// that still holds the stream tells for certain.
+    /// that still holds the stream when both were compared tells for certain.
     fn may_be_part(&self, id: u64, file: &LogFile) -> io::Result<bool> {
-        let theirs = match self.open.iter().find(|open| open.stream == id) {
-            Some(open) if open.tail.is_intact()? => open.tail.content()?,
-            Some(_) => None,
-            None => self.holder(id).map(|theirs| theirs.content()).transpose()?,
-        };
-        let Some(theirs) = theirs else { return Ok(true) };
-        Ok(agreement(file.content()?, theirs, 0)? != Agreement::Differ)
+        if let Some(open) = self.open.iter().find(|open| open.stream == id) {
+            let Some(theirs) = open.tail.content()? else { return Ok(true) };
+            let differ = agreement(file.content()?, theirs, 0)? == Agreement::Differ;
+            return Ok(!differ || !open.tail.is_intact()?);
+        }
+        let Some(holder) = self.holder(id) else { return Ok(true) };
+        let differ = agreement(file.content()?, holder.content()?, 0)? == Agreement::Differ;
+        Ok(!differ || !holder.is_unchanged()?)
     }
 
     /// The closed file that was read to the stream's end, as long as it has neither moved nor changed.

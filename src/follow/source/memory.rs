@@ -22,12 +22,14 @@ pub(super) enum Verdict {
     Consumed(u64),
     /// It repeats a stream that is open elsewhere; it may continue it once that one ends.
     Copy(u64),
+    /// It is what is left of this stream, whose end is gone; it may go on otherwise.
+    Remainder(u64),
     /// It is still being written: not yet known.
     Unfinished,
     /// Files were changing while it was judged; judged again at the next look.
     Undecided,
-    /// Its content is damaged; judged again when it changes.
-    Damaged,
+    /// Nothing can be read in it, because it is damaged or has no whole line; judged again when it changes.
+    Nothing,
 }
 
 impl Source {
@@ -107,9 +109,13 @@ impl Source {
 
     /// Files that were live when the snapshot was written and are not on disk any more: what was written to
     /// them after it is lost.
-    pub(super) fn count_gaps(&mut self) -> u64 {
-        let live: Vec<u64> =
-            self.streams.iter().filter(|(_, stream)| stream.was_live).map(|(id, _)| *id).collect();
-        live.into_iter().filter(|id| !self.is_present(*id)).count() as u64
+    pub(super) fn count_gaps(&self) -> u64 {
+        let live = self.streams.iter().filter(|(_, stream)| stream.was_live).map(|(id, _)| *id);
+        live.filter(|id| !self.is_present(*id) && !self.has_remainder(*id)).count() as u64
+    }
+
+    /// Whether a file is what is left of the stream.
+    pub(super) fn has_remainder(&self, stream: u64) -> bool {
+        self.seen.values().any(|seen| seen.verdict == Verdict::Remainder(stream))
     }
 }
