@@ -11,6 +11,7 @@ mod facts;
 mod family;
 mod fold;
 mod hints;
+mod identities;
 mod labels;
 mod names;
 mod naming;
@@ -30,8 +31,9 @@ pub use value::{Histogram, Shown};
 pub use view::{FamilyView, SeriesView, Type, View};
 
 use family::{Derivation, Family, Room, Seen, Taken};
+use identities::{DerivedRoute, Identities, Place, Route};
 use names::Names;
-use parsers::{Event, Kind, Reason, Sample, Scope};
+use parsers::{Event, Identity, Kind, Reason, Sample, Scope};
 use server::Server;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -73,6 +75,9 @@ pub struct State {
     series: usize,
     no_room: u64,
     requests: Option<usize>,
+    identities: Identities,
+    /// Where the last sample went, if every one like it goes there.
+    route: Option<Route>,
     text: String,
 }
 
@@ -89,6 +94,8 @@ struct Told {
 impl State {
     /// A state without any line.
     pub fn new(rules: Arc<Rules>) -> Self {
+        // Few series have more than one name.
+        let identities = Identities::new(rules.series_limit.saturating_mul(2));
         Self {
             rules,
             families: Vec::new(),
@@ -102,6 +109,8 @@ impl State {
             series: 0,
             no_room: 0,
             requests: None,
+            identities,
+            route: None,
             text: String::new(),
         }
     }
@@ -188,6 +197,9 @@ impl State {
         let oldest = now.saturating_sub(self.rules.series_ttl);
         let dropped: usize = self.families.iter_mut().map(|family| family.expire(oldest)).sum();
         self.series -= dropped;
+        if dropped > 0 {
+            self.identities.clear();
+        }
     }
 
     fn apply_sample(&mut self, sample: &Sample<'_>, origin: &Origin<'_>) -> Result<(), Reason> {
@@ -213,7 +225,8 @@ impl State {
         let derivation = family.derived.clone();
         // It is refused only after it was given: the server's endpoint has the series then, too.
         let is_negative_counter = family.kind == Some(Kind::Counter) && sample.value < 0.0;
-        let taken = self.give(at, sample.value, origin);
+        let (taken, place) = self.give(at, sample.value, origin);
+        self.route = place.map(|series| Route { series, derived: None });
         if taken == Taken::New {
             self.note_models(sample);
         }
@@ -227,7 +240,8 @@ impl State {
             return Err(Reason::NegativeCounter);
         }
         if let Some(derivation) = derivation {
-            self.derive(&derivation, sample, origin);
+            let derived = self.derive(&derivation, sample, origin);
+            self.route = self.route.filter(|_| derived.is_some()).map(|route| Route { derived, ..route });
         }
         Ok(())
     }
@@ -246,10 +260,50 @@ impl State {
         }
     }
 
-    fn derive(&mut self, derivation: &Derivation, sample: &Sample<'_>, origin: &Origin<'_>) {
+    /// Takes one sample whose identity is known; `false`, with nothing changed, where only parsing can tell.
+    fn take_known(&mut self, identity: &Identity<'_>, origin: &Origin<'_>) -> bool {
+        let Some(route) = self.identities.find(origin.source, identity) else { return false };
+        // A usual value, that no rule refuses whatever the type.
+        let value = parsers::number(identity.value).filter(|value| value.is_finite() && *value >= 0.0);
+        let Some(value) = value else { return false };
+        let writes = |facts: &SourceFacts| facts.is_written_by(identity.host);
+        if !identity.has_requests && !self.sources.get(origin.source).is_some_and(writes) {
+            return false;
+        }
+        let derived = route.derived.map(|derived| (derived, derived.unit.to_base(value)));
+        if let Some((derived, seconds)) = derived {
+            let is_complete =
+                !derived.counts_requests || derived.requests.is_some() || identity.request_ids.is_none();
+            if !is_complete || !seconds.is_finite() {
+                return false;
+            }
+        }
+        let seen = Seen { at: origin.now, server: origin.server };
+        self.update(route.series, value, seen);
+        if let Some((derived, seconds)) = derived {
+            self.update(derived.series, seconds, seen);
+            if let (Some(place), Some(ids)) = (derived.requests, identity.request_ids) {
+                self.update(place, count(ids), seen);
+            }
+        }
+        true
+    }
+
+    fn update(&mut self, place: Place, value: f64, seen: Seen) {
+        if let Some(family) = self.families.get_mut(place.family as usize) {
+            family.update(place.series as usize, value, seen);
+        }
+    }
+
+    fn derive(
+        &mut self,
+        derivation: &Derivation,
+        sample: &Sample<'_>,
+        origin: &Origin<'_>,
+    ) -> Option<DerivedRoute> {
         let seconds = derivation.unit.to_base(sample.value);
         if !(seconds.is_finite() && seconds >= 0.0) {
-            return;
+            return None;
         }
         self.text.clear();
         for (at, name) in &derivation.labels {
@@ -259,15 +313,18 @@ impl State {
                 labels::push(&mut self.text, name, value);
             }
         }
-        self.give(derivation.family, seconds, origin);
-        if let (Some(batch), Some(ids)) = (derivation.batch, sample.request_ids) {
-            let requests = ids.split(',').count();
-            self.give(batch, f64::from(u32::try_from(requests).unwrap_or(u32::MAX)), origin);
-        }
+        let (_, series) = self.give(derivation.family, seconds, origin);
+        let requests = match (derivation.batch, sample.request_ids) {
+            (Some(batch), Some(ids)) => self.give(batch, count(ids), origin).1,
+            _ => None,
+        };
+        let counts_requests = derivation.batch.is_some();
+        series.map(|series| DerivedRoute { unit: derivation.unit, series, counts_requests, requests })
     }
 
-    /// Gives a value to the series of `self.text` plus the source's own labels; the text stays as it is.
-    fn give(&mut self, at: usize, value: f64, origin: &Origin<'_>) -> Taken {
+    /// Gives a value to the series of `self.text` plus the source's own labels; the text stays as it is. Tells
+    /// which series took it, unless it is one for all that have no room.
+    fn give(&mut self, at: usize, value: f64, origin: &Origin<'_>) -> (Taken, Option<Place>) {
         let bare = self.text.len();
         labels::push_source(&mut self.text, origin.labels);
         let room = Room {
@@ -277,16 +334,19 @@ impl State {
         let seen = Seen { at: origin.now, server: origin.server };
         let Some(family) = self.families.get_mut(at).filter(|family| family.refused.is_none()) else {
             self.text.truncate(bare);
-            return Taken::NoRoom;
+            return (Taken::NoRoom, None);
         };
-        let taken = family.take(&self.text, value, seen, room);
+        let (taken, series) = family.take(&self.text, value, seen, room);
         self.text.truncate(bare);
         match taken {
             Taken::New => self.series += 1,
             Taken::NoRoom => self.no_room += 1,
             Taken::Known => {}
         }
-        taken
+        let place = series.and_then(|series| {
+            Some(Place { family: u32::try_from(at).ok()?, series: u32::try_from(series).ok()? })
+        });
+        (taken, place)
     }
 
     fn note_models(&mut self, sample: &Sample<'_>) {
@@ -299,6 +359,11 @@ impl State {
             }
         }
     }
+}
+
+/// How many requests a line names.
+fn count(ids: &str) -> f64 {
+    f64::from(u32::try_from(ids.split(',').count()).unwrap_or(u32::MAX))
 }
 
 /// Whether a family takes this line.

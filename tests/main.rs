@@ -20,6 +20,7 @@ mod faults;
 mod fold;
 mod golden;
 mod hostile;
+mod identity;
 mod kill;
 mod prometheus;
 mod properties;

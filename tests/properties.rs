@@ -1,6 +1,6 @@
 //! What holds for every log, whatever is in it.
 
-use inferometer::state::{Naming, Rules, State};
+use inferometer::state::{Naming, Role, Rules, State};
 use parsers::framing::Frame;
 use parsers::{Catalog, Declaration, FORMATS, Format, Kind, Scope};
 use proptest::collection::vec;
@@ -181,6 +181,32 @@ proptest! {
         fold(&mut whole, &concat(&more), format, &origin);
         fold(&mut restored, &concat(&more), format, &origin);
         prop_assert_eq!(Vec::<String>::new(), differences(&shown(&whole)?, &shown(&restored)?));
+    }
+
+    #[test]
+    fn what_is_remembered_of_a_line_changes_nothing(
+        rules in hostile::rules(),
+        labels in hostile::source_labels(),
+        lines in select(&[PEACE, RIVALRY][..]).prop_flat_map(|pool| vec(hostile::line(pool), 1..12)),
+        order in vec((any::<Index>(), 0..2u64), 0..40),
+    ) {
+        // The same format, but nothing is ever recognised.
+        let forgetful = Format { identify: |_| None, ..FORMATS[0] };
+        let mut states = [(); 2].map(|()| State::new(rules.0.clone()));
+        let mut origins = states.each_mut().map(|state| add(state, "a.log", &labels));
+        for (at, seconds) in order {
+            let line = &at.get(&lines).0;
+            origins.iter_mut().for_each(|origin| origin.now += seconds * 1000);
+            let [ours, theirs] = &mut states;
+            let (ours, theirs) = (
+                ours.fold(line, &FORMATS[0], Role::All, &origins[0]),
+                theirs.fold(line, &forgetful, Role::All, &origins[1]),
+            );
+            prop_assert_eq!(theirs, ours, "{}", line.escape_ascii());
+            states.iter_mut().for_each(|state| state.expire(origins[0].now));
+        }
+        let [ours, theirs] = states.each_ref().map(|state| whole_body(state, Some(origins[0].now)));
+        prop_assert_eq!(theirs, ours);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 mod torchserve;
 
 use crate::framing::{self, Frame};
-use crate::{Catalog, Event, Outcome, ParseError};
+use crate::{Catalog, Event, Identify, Outcome, ParseError};
 
 /// Reads one record and hands out what it says.
 pub type Parse = fn(&[u8], &Catalog, &mut dyn FnMut(Event<'_>)) -> Result<Outcome, ParseError>;
@@ -23,6 +23,8 @@ pub struct Format {
     pub recognises: fn(&str) -> bool,
     /// Cuts the next record off the front of a buffer.
     pub frame: fn(&[u8]) -> Frame,
+    /// Takes a record apart by its shape alone, where that can be done.
+    pub identify: Identify,
     /// Reads a record.
     pub parse: Parse,
 }
@@ -36,6 +38,7 @@ pub static FORMATS: &[Format] = &[
         repeats_metrics: false,
         recognises: torchserve::recognises_metric_file,
         frame: torchserve::frame,
+        identify: torchserve::identify,
         parse: torchserve::parse_metric_file,
     },
     Format {
@@ -45,6 +48,7 @@ pub static FORMATS: &[Format] = &[
         repeats_metrics: false,
         recognises: torchserve::recognises_access_log,
         frame: framing::line,
+        identify: |_| None,
         parse: torchserve::parse_access_log,
     },
     Format {
@@ -54,6 +58,7 @@ pub static FORMATS: &[Format] = &[
         repeats_metrics: true,
         recognises: torchserve::recognises_console,
         frame: framing::line,
+        identify: |_| None,
         parse: torchserve::parse_console,
     },
 ];

@@ -18,7 +18,7 @@ pub enum Frame {
 
 /// One line: up to and including the first newline.
 pub fn line(buffer: &[u8]) -> Frame {
-    match buffer.iter().position(|&byte| byte == b'\n') {
+    match memchr::memchr(b'\n', buffer) {
         Some(at) => Frame::Record(at + 1),
         None => Frame::Incomplete,
     }

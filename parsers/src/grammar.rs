@@ -89,6 +89,11 @@ pub(crate) fn number(input: &str) -> Parsed<'_, f64> {
     }
 }
 
+/// The number that a whole text is; see [`number`].
+pub fn whole_number(text: &str) -> Option<f64> {
+    number(text).ok().filter(|(rest, _)| rest.is_empty()).map(|(_, value)| value)
+}
+
 /// Rust's own float reader also knows `inf`, `infinity` and a leading `+`; these are not in a log.
 fn is_decimal(text: &str) -> bool {
     text.starts_with(|c: char| c.is_ascii_digit() || c == '.')

@@ -132,6 +132,7 @@ impl State {
             return;
         }
         let told = Told { kind, order: self.told.len(), families: self.families.len() };
+        self.identities.clear();
         self.told.insert(name.into(), told);
         let untyped = |at: &usize| self.families.get(*at).is_some_and(|family| family.kind.is_none());
         let Some(at) = self.find(Scope::Model, name).filter(untyped) else { return };
@@ -162,6 +163,9 @@ impl State {
 
     /// A log family took the names of derived ones: they end.
     fn drop_families(&mut self, losers: &[usize]) {
+        if !losers.is_empty() {
+            self.identities.clear();
+        }
         for &at in losers {
             if let Some(family) = self.families.get_mut(at) {
                 self.series -= family.refuse(Reason::NameClash);

@@ -77,6 +77,11 @@ impl SourceFacts {
         *self.rejected.entry(reason).or_default() += 1;
     }
 
+    /// Whether this host wrote the last of the frontend's lines: then there is nothing to note.
+    pub(crate) fn is_written_by(&self, host: &[u8]) -> bool {
+        self.hosts.last().is_some_and(|last| last.as_bytes() == host)
+    }
+
     /// Notes the host of a frontend's line; tells whether two servers write to this file in turns.
     ///
     /// A host that returns after another one did not restart: it wrote all the time. `Unknown` does not

@@ -104,13 +104,26 @@ impl Family {
         }
     }
 
-    /// Gives a value to the series with these labels.
-    pub(crate) fn take(&mut self, labels: &str, value: f64, seen: Seen, room: Room) -> Taken {
+    /// Gives a value to the series with this index.
+    pub(crate) fn update(&mut self, series: usize, value: f64, seen: Seen) {
+        if let Some(series) = self.series.get_mut(series) {
+            series.update(&self.bounds, value, seen);
+        }
+    }
+
+    /// Gives a value to the series with these labels; tells its index, unless it had no room.
+    pub(crate) fn take(
+        &mut self,
+        labels: &str,
+        value: f64,
+        seen: Seen,
+        room: Room,
+    ) -> (Taken, Option<usize>) {
         if let Some(&at) = self.index.get(labels)
             && let Some(series) = self.series.get_mut(at)
         {
             series.update(&self.bounds, value, seen);
-            return Taken::Known;
+            return (Taken::Known, Some(at));
         }
         // A line's own label set may look like the overflow series: then it is that one.
         let is_overflow = labels == OVERFLOW && self.kind != Some(Kind::Gauge);
@@ -120,7 +133,7 @@ impl Family {
             let mut series = Series::new(labels, Value::new(self.kind, &self.bounds), seen);
             series.update(&self.bounds, value, seen);
             self.insert(series);
-            return Taken::New;
+            return (Taken::New, Some(self.series.len() - 1));
         }
         // A gauge of many series has no meaningful overflow: the last of unrelated values.
         if self.kind != Some(Kind::Gauge) {
@@ -129,7 +142,7 @@ impl Family {
                 self.overflow.get_or_insert_with(|| Series::new(OVERFLOW, Value::new(kind, bounds), seen));
             overflow.update(bounds, value, seen);
         }
-        Taken::NoRoom
+        (Taken::NoRoom, None)
     }
 
     /// Whether it holds no line's value.

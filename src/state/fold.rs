@@ -34,6 +34,16 @@ impl State {
         role: Role,
         origin: &Origin<'_>,
     ) -> Result<Outcome, Rejection> {
+        let identity = (format.identify)(record).filter(|_| role == Role::All);
+        if identity.is_some_and(|identity| self.take_known(&identity, origin)) {
+            self.heard(origin);
+            if let Some(facts) = self.source_mut(origin.source) {
+                facts.bytes += record.len() as u64;
+                facts.count(Outcome::Parsed);
+            }
+            return Ok(Outcome::Parsed);
+        }
+        self.route = None;
         let rules = self.rules.clone();
         let mut refused = None;
         let mut used = false;
@@ -45,6 +55,9 @@ impl State {
             refused = refused.or(self.apply(&event, origin).err());
         });
         self.heard(origin);
+        if let (Some(identity), Some(route), Ok(_), None) = (identity, self.route.take(), read, refused) {
+            self.identities.insert(origin.source, &identity, route);
+        }
         let bytes = record.len() as u64;
         let Some(facts) = self.source_mut(origin.source) else { return Ok(Outcome::Ignored) };
         facts.bytes += bytes;

@@ -22,6 +22,7 @@
 mod access;
 mod block;
 mod console;
+mod identity;
 mod metric;
 mod prefix;
 
@@ -30,6 +31,7 @@ use crate::grammar::{skip_colours, trim_colours};
 use crate::json::{self, Json};
 use crate::{Catalog, Event, Outcome, ParseError, Reason};
 use console::Logged;
+pub(super) use identity::identify;
 
 type Sink<'s> = &'s mut dyn FnMut(Event<'_>);
 

@@ -1,0 +1,26 @@
+//! What names a record's series, apart from what differs from line to line.
+
+/// A record taken apart without being understood.
+///
+/// Two records of one format with equal [`key`](Self::key), [`host`](Self::host) and
+/// [`has_requests`](Self::has_requests) mean the same: the format's parser either refuses both, or gives each
+/// of them one sample, and the two differ in nothing but value, request ids and timestamp, which stand here.
+/// So whoever has parsed one of them knows the series of all others. The parser stays the only definition of
+/// the grammar: a record that this does not take apart is parsed, and a test holds both against each other
+/// (`tests/identity.rs`, the fuzz target `identity`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Identity<'a> {
+    /// The bytes before the value and after it that name the series, the host's name included.
+    pub key: [&'a [u8]; 2],
+    /// The host's name: the end of the key.
+    pub host: &'a [u8],
+    /// Whether the record names requests, be it `null`: then it is the model's and not the server's.
+    pub has_requests: bool,
+    /// The text of the value, which may be none.
+    pub value: &'a str,
+    /// The request ids as the parser gives them.
+    pub request_ids: Option<&'a str>,
+}
+
+/// Takes a record apart; `None` where only parsing can tell.
+pub type Identify = fn(&[u8]) -> Option<Identity<'_>>;
