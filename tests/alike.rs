@@ -3,7 +3,10 @@
 use crate::support::folders::Folders;
 use crate::support::lines::{HOST, append, requests};
 use crate::support::process::{Server, eventually, run};
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use std::fs;
+use std::io::Write;
 
 fn start(folders: &Folders) -> Server {
     let mut command = run();
@@ -78,6 +81,26 @@ fn a_copy_that_stays_unfinished_is_read_by_nobody() {
     drop(server);
     append(&folders.live(), requests(1));
     counts(&start(&folders), 102.0);
+}
+
+#[test]
+fn a_log_that_was_cut_inside_a_long_line_goes_on_in_its_copy() {
+    let folders = Folders::new();
+    append(&folders.live(), requests(1) + &"x".repeat(200_000));
+    let server = start(&folders);
+    counts(&server, 1.0);
+    let archive = folders.logs().join("ts_metrics.1.log");
+    append(&archive, fs::read(folders.live()).unwrap());
+    append(&archive, "x\n".to_owned() + &requests(2));
+    fs::write(folders.live(), requests(1)).unwrap();
+    counts(&server, 4.0);
+    let mut packed = GzEncoder::new(Vec::new(), Compression::fast());
+    packed.write_all(&fs::read(&archive).unwrap()).unwrap();
+    fs::write(folders.logs().join("ts_metrics.1.log.gz"), packed.finish().unwrap()).unwrap();
+    for count in 5..9_u8 {
+        append(&folders.live(), requests(1));
+        counts(&server, count.into());
+    }
 }
 
 #[test]

@@ -133,6 +133,12 @@ impl Stream {
         *offset += part.len() as u64;
     }
 
+    /// A file is opened to be read on from the offset: what was passed over in another one is passed again.
+    pub(crate) fn reopen(&mut self, file: FileId) {
+        self.ahead = None;
+        self.file = Some(file);
+    }
+
     /// A record of an archive that is history: recognised again, never read.
     ///
     /// # Errors
