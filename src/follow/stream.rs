@@ -5,7 +5,7 @@
 //! bytes is the proof, and hashes at some earlier line ends ([`Mark`]) tell a copy that is still being written
 //! from another file that merely begins alike, and say how far a file that lost its end is known.
 
-use super::log_file::{FileId, Recent, Stamp};
+use super::log_file::{Recent, Stamp};
 use serde::{Deserialize, Serialize};
 use std::hash::Hasher;
 use std::io::{self, BufRead, BufReader, Read};
@@ -47,8 +47,6 @@ pub(crate) struct Stream {
     pub(crate) is_history: bool,
     /// Its file was the live one when this was saved: if it is not found again, lines may be missing.
     pub(crate) was_live: bool,
-    /// The file that it was read from last; a hint that decides between two files that begin alike.
-    pub(crate) file: Option<FileId>,
     /// The finished file that holds nothing beyond it: not read again while it does not change.
     pub(crate) stamp: Option<Stamp>,
     /// When its file was on disk last, in seconds since 1970.
@@ -134,9 +132,8 @@ impl Stream {
     }
 
     /// A file is opened to be read on from the offset: what was passed over in another one is passed again.
-    pub(crate) fn reopen(&mut self, file: FileId) {
+    pub(crate) fn reopen(&mut self) {
         self.ahead = None;
-        self.file = Some(file);
     }
 
     /// A record of an archive that is history: recognised again, never read.

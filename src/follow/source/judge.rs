@@ -284,7 +284,7 @@ impl Source {
         let tail = Tail::new(file, known, recent, self.line_max)?;
         let offset = known.offset;
         tracing::debug!(file = %candidate.path.display(), stream, offset, size, "opened");
-        known.reopen(candidate.id);
+        known.reopen();
         self.error = None;
         let path = candidate.path.clone();
         Ok(Open { tail, stream, grew: Instant::now(), is_live: candidate.is_live, path })
