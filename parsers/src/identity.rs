@@ -7,7 +7,7 @@
 /// of them one sample, and the two differ in nothing but value, request ids and timestamp, which stand here.
 /// So whoever has parsed one of them knows the series of all others. The parser stays the only definition of
 /// the grammar: a record that this does not take apart is parsed, and a test holds both against each other
-/// (`tests/identity.rs`, the fuzz target `identity`).
+/// (`tests/identity.rs`, the fuzz target `line`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Identity<'a> {
     /// The bytes before the value and after it that name the series, the host's name included.

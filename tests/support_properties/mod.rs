@@ -4,5 +4,6 @@
 pub(crate) mod drive;
 pub(crate) mod family;
 pub(crate) mod hostile;
+pub(crate) mod identity;
 pub(crate) mod metric;
 pub(crate) mod text;

@@ -20,6 +20,7 @@ fuzz_target!(|record: &[u8]| {
         if let Err(error) = (format.parse)(record, &inferometer_fuzz::RULES[0].catalog, &mut |_| ()) {
             assert!((1..=record.len() + 1).contains(&error.column), "{}: {error}", format.name);
         }
+        inferometer_fuzz::check_identity(format, record, &inferometer_fuzz::RULES[0].catalog);
         for rules in &*inferometer_fuzz::RULES {
             let mut state = State::new(rules.clone());
             let (source, server) = (state.add_source("a.log"), state.add_server());

@@ -9,6 +9,7 @@ mod support {
 #[path = "../../support_properties"]
 mod support_properties {
     pub(crate) mod drive;
+    pub(crate) mod identity;
 }
 
 use inferometer::state::{Naming, Rules, State};
@@ -16,7 +17,7 @@ use parsers::{Catalog, Format};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, LazyLock};
 use support::exposition::Exposition;
-use support_properties::drive;
+use support_properties::{drive, identity};
 
 /// [`rules`] of TorchServe's own catalog; made once, since making them takes longer than reading a line.
 pub static RULES: LazyLock<[Arc<Rules>; 2]> = LazyLock::new(|| rules(Catalog::torchserve_default()));
@@ -32,6 +33,15 @@ pub fn rules(catalog: Catalog) -> [Arc<Rules>; 2] {
         ..default.clone()
     };
     [default, tight].map(Arc::new)
+}
+
+/// Holds what a record is taken apart into against the parser.
+///
+/// # Panics
+///
+/// When they say different things.
+pub fn check_identity(format: &Format, record: &[u8], catalog: &Catalog) {
+    identity::check(format, record, catalog);
 }
 
 /// Folds a whole file into a source of its own.
