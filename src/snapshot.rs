@@ -12,8 +12,9 @@
 //! | 24–31 | XXH64 of the sequence, the length and the payload |
 //! | 32– | payload, [postcard](https://postcard.jamesmunns.com/wire-format); whatever follows is old |
 //!
-//! A slot is overwritten in place and then synced. The other one stays whole meanwhile, so a crash at any
-//! point leaves one that is valid, and no folder entry changes after the first time. Files only ever grow, in
+//! A slot is overwritten in place and then synced: its header is cleared first and written last, so that a kill
+//! in between is told from damage. The other one stays whole meanwhile, so a crash at any point leaves one that
+//! is valid, and no folder entry changes after the first time. Files only ever grow, in
 //! steps, so a disk that fills up later does not stop a commit of the same size; a rename would need room for
 //! a whole new file.
 
@@ -28,6 +29,9 @@ use twox_hash::XxHash64;
 
 const MAGIC: [u8; 8] = *b"INFMTR02";
 const HEADER: usize = 32;
+
+/// The header of a slot that is being written.
+const UNWRITTEN: [u8; HEADER] = [0; HEADER];
 const SLOTS: [&str; 2] = ["slot-a", "slot-b"];
 
 /// Files grow in steps of this size.
@@ -140,7 +144,10 @@ impl Slots {
             let zeros = vec![0; usize::try_from(wanted - size).unwrap_or(0)];
             file.write_all_at(&zeros, size)?;
         }
-        file.write_all_at(&bytes, 0)?;
+        // Without a header while the payload is written: whoever finds it so knows that nobody was shown it.
+        file.write_all_at(&UNWRITTEN, 0)?;
+        file.write_all_at(bytes.get(HEADER..).unwrap_or_default(), HEADER as u64)?;
+        file.write_all_at(bytes.get(..HEADER).unwrap_or_default(), 0)?;
         file.sync_data()?;
         if is_new {
             File::open(&self.folder)?.sync_all()?;
@@ -152,9 +159,13 @@ impl Slots {
 }
 
 enum Slot {
+    /// There is none, or it was being written when the process ended: nobody has been shown what it holds.
     Missing,
     Damaged,
-    Valid { sequence: u64, payload: Vec<u8> },
+    Valid {
+        sequence: u64,
+        payload: Vec<u8>,
+    },
 }
 
 fn read_slot(path: &Path) -> Slot {
@@ -172,6 +183,9 @@ fn read_slot(path: &Path) -> Slot {
     let mut field = || words.next().map_or(0, u64::from_le_bytes);
     let (sequence, length, sum) = (field(), field(), field());
     let room = file.metadata().map_or(0, |metadata| metadata.len()).saturating_sub(HEADER as u64);
+    if header == UNWRITTEN {
+        return Slot::Missing;
+    }
     if magic != Some(MAGIC) || length > room.min(PAYLOAD_MAX) {
         return Slot::Damaged;
     }
@@ -236,6 +250,19 @@ mod tests {
         }
         fs::write(&newer, &good).unwrap();
         assert_eq!(whole("newer"), load(folder.path()));
+    }
+
+    #[test]
+    fn a_slot_that_was_being_written_has_shown_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        saved(folder.path(), &["older", "newer"]);
+        let older = folder.path().join("slot-a");
+        let file = File::options().write(true).open(&older).unwrap();
+        file.write_all_at(&UNWRITTEN, 0).unwrap();
+        file.write_all_at(b"half of the ne", HEADER as u64).unwrap();
+        assert_eq!(whole("newer"), load(folder.path()));
+        fs::remove_file(folder.path().join("slot-b")).unwrap();
+        assert_eq!(Found::Nothing, load(folder.path()));
     }
 
     #[test]

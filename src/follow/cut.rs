@@ -111,6 +111,11 @@ impl Cutter {
         Piece::Record(self.bytes(from, length))
     }
 
+    /// The first `length` of the last `back` bytes that were cut off since the last fill.
+    pub(crate) fn cut_off(&self, back: usize, length: usize) -> &[u8] {
+        self.start.checked_sub(back).map_or(&[], |from| self.bytes(from, length))
+    }
+
     /// Cuts the next line off, once nothing more can come that would make a block whole.
     pub(crate) fn next_line(&mut self) -> Option<&[u8]> {
         let Frame::Record(length) = framing::line(self.rest()) else { return None };

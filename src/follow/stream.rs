@@ -54,8 +54,16 @@ pub(crate) struct Stream {
 }
 
 impl Stream {
-    /// Takes a whole record.
+    /// Whether several records may be taken as one: only the first lines are marked each.
+    pub(crate) const fn takes_many(&self) -> bool {
+        self.marks.len() >= MARKS_DENSE && self.ahead.is_none()
+    }
+
+    /// Takes a whole record, or several.
     pub(crate) fn consume(&mut self, record: &[u8]) {
+        if record.is_empty() {
+            return;
+        }
         let ahead = self.ahead.take();
         if self.key.is_none() {
             let passed = ahead.as_ref().map_or(&[][..], |(.., first)| first);

@@ -205,6 +205,11 @@ impl Tail {
         self.cutter.next(format)
     }
 
+    /// The first `length` of the last `back` bytes that were cut off.
+    pub(crate) fn cut_off(&self, back: usize, length: usize) -> &[u8] {
+        self.cutter.cut_off(back, length)
+    }
+
     /// Takes the next line of an unfinished block, once nothing more can follow.
     pub(crate) fn next_line(&mut self) -> Option<&[u8]> {
         self.cutter.next_line()

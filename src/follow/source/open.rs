@@ -39,20 +39,29 @@ impl Open {
                 Filled::More => self.grew = now,
             }
             *left = left.saturating_sub(CHUNK);
+            // Bytes of records that are taken but not hashed: together they cost less.
+            let mut owed = 0;
             loop {
                 let piece = self.tail.next(format);
-                match piece {
+                let (length, is_part) = match piece {
                     Piece::End => break,
-                    Piece::Passing(part) => {
-                        stream.pass_over(part);
-                        take(piece, format);
-                    }
+                    Piece::Passing(part) => (part.len(), true),
                     Piece::Record(record) | Piece::TooLong(record) | Piece::HalfLine(record) => {
-                        stream.consume(record);
-                        take(piece, format);
+                        (record.len(), false)
                     }
+                };
+                let is_record = matches!(piece, Piece::Record(_));
+                take(piece, format);
+                if is_record && stream.takes_many() {
+                    owed += length;
+                    continue;
                 }
+                stream.consume(self.tail.cut_off(length + owed, owed));
+                owed = 0;
+                let bytes = self.tail.cut_off(length, length);
+                if is_part { stream.pass_over(bytes) } else { stream.consume(bytes) }
             }
+            stream.consume(self.tail.cut_off(owed, owed));
             stream.mark();
         }
         Ok(false)
