@@ -89,9 +89,36 @@ pub(crate) fn number(input: &str) -> Parsed<'_, f64> {
     }
 }
 
-/// The number that a whole text is; see [`number`].
-pub fn whole_number(text: &str) -> Option<f64> {
-    number(text).ok().filter(|(rest, _)| rest.is_empty()).map(|(_, value)| value)
+/// The number that a whole text is, as Java or Python print it.
+pub fn whole_number(text: &[u8]) -> Option<f64> {
+    short_number(text).or_else(|| {
+        let (rest, value) = number(std::str::from_utf8(text).ok()?).ok()?;
+        rest.is_empty().then_some(value)
+    })
+}
+
+/// A number of at most 15 digits, perhaps with a dot between them: both the digits and the power of ten are
+/// whole doubles then, so one division rounds as the format demands (Clinger, 1990).
+fn short_number(text: &[u8]) -> Option<f64> {
+    const POWERS: [f64; 16] =
+        [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15];
+    let mut digits = 0_u32;
+    let mut whole = 0_u64;
+    let mut dot = None;
+    for byte in text.get(..text.len().min(17))? {
+        match byte {
+            b'0'..=b'9' => {
+                whole = whole * 10 + u64::from(byte - b'0');
+                digits += 1;
+            }
+            b'.' if dot.is_none() && digits > 0 => dot = Some(digits),
+            _ => return None,
+        }
+    }
+    let fraction = digits - dot.unwrap_or(digits);
+    let is_short = text.len() <= 16 && (1..=15).contains(&digits) && (dot.is_none() || fraction > 0);
+    #[allow(clippy::cast_precision_loss, reason = "below 10^15, a double holds it")]
+    is_short.then(|| Some(whole as f64 / POWERS.get(fraction as usize)?))?
 }
 
 /// Rust's own float reader also knows `inf`, `infinity` and a leading `+`; these are not in a log.
@@ -213,6 +240,39 @@ mod tests {
         }
         assert!(number("-0.0").is_ok_and(|(_, value)| value.is_sign_negative()));
         assert!(number("NaN").is_ok_and(|(_, value)| value.is_nan()));
+    }
+
+    #[test]
+    fn short_numbers_are_read_as_all_others() {
+        for text in [
+            "0",
+            "1",
+            "1.0",
+            "0.1",
+            "123456789012345",
+            "1234567.12345678",
+            "999999999999999",
+            "0.000000000000001",
+            "12345678901234567",
+            "1.",
+            ".5",
+            "1..2",
+            "",
+            "-1",
+            "1e3",
+            "00012.50",
+        ] {
+            let expected =
+                number(text).ok().filter(|(rest, _)| rest.is_empty()).map(|(_, value)| value.to_bits());
+            assert_eq!(expected, whole_number(text.as_bytes()).map(f64::to_bits), "{text}");
+        }
+        let mut seed = 1_u64;
+        for _ in 0..20_000 {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            let places = (seed >> 60) as usize;
+            let text = format!("{:.places$}", (seed >> 20) as f64 / 1e9);
+            assert_eq!(text.parse::<f64>().ok(), whole_number(text.as_bytes()), "{text}");
+        }
     }
 
     #[test]

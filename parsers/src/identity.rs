@@ -16,8 +16,8 @@ pub struct Identity<'a> {
     pub host: &'a [u8],
     /// Whether the record names requests, be it `null`: then it is the model's and not the server's.
     pub has_requests: bool,
-    /// The text of the value, which may be none.
-    pub value: &'a str,
+    /// The text of the value, which may be none ([`number`](crate::number)).
+    pub value: &'a [u8],
     /// The request ids as the parser gives them.
     pub request_ids: Option<&'a str>,
 }

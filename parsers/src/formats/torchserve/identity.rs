@@ -4,10 +4,10 @@
 
 use crate::Identity;
 use crate::framing::trim_end;
-use memchr::{memchr, memrchr};
+use memchr::memchr;
 
-/// The shape of `%d{ISO8601} - `, a digit for each `0`.
-const TIME: &[u8] = b"0000-00-00T00:00:00,000 - ";
+/// Bytes of `%d{ISO8601} - `: `2026-11-20T17:48:00,476 - `.
+const TIME: usize = 26;
 
 const HOST: &[u8] = b"#hostname:";
 const REQUESTS: &[u8] = b",requestID:";
@@ -18,43 +18,67 @@ const SECONDS_MAX: usize = 19;
 
 /// Takes a line apart.
 pub(crate) fn identify(record: &[u8]) -> Option<Identity<'_>> {
-    let (time, line) = trim_end(record).split_at_checked(TIME.len())?;
+    let (time, line) = trim_end(record).split_first_chunk::<TIME>()?;
     if !is_time(time) {
         return None;
     }
     let (head, dims) = line.split_at_checked(memchr(b'|', line)?)?;
-    let (named, value) = head.split_at_checked(memrchr(b':', head)? + 1)?;
+    let (named, value) = head.split_at_checked(head.iter().rposition(|byte| *byte == b':')? + 1)?;
     // Another bar may stand in a dimension, but `|#` ends them.
     let dims_end = 2 + memchr(b'|', dims.strip_prefix(b"|#")?)?;
     let host = dims.get(dims_end + 1..)?.strip_prefix(HOST)?;
     let host_length = memchr(b',', host)?;
     let (host, tail) = host.split_at_checked(host_length)?;
     let key = dims.get(..dims_end + 1 + HOST.len() + host_length)?;
-    let (requests, timestamp) = tail.split_at_checked(memrchr(b',', tail)?)?;
-    let seconds = timestamp.strip_prefix(TIMESTAMP)?;
-    let is_number = (1..=SECONDS_MAX).contains(&seconds.len()) && seconds.iter().all(u8::is_ascii_digit);
-    if host.is_empty() || !is_number {
+    let digits = tail.iter().rev().take_while(|byte| byte.is_ascii_digit()).count();
+    let requests = tail.get(..tail.len() - digits)?.strip_suffix(TIMESTAMP)?;
+    if host.is_empty() || !(1..=SECONDS_MAX).contains(&digits) {
         return None;
     }
     let ids = match requests {
         [] => None,
         _ => Some(std::str::from_utf8(requests.strip_prefix(REQUESTS)?).ok()?),
     };
-    Some(Identity {
-        key: [named, key],
-        host,
-        has_requests: ids.is_some(),
-        value: std::str::from_utf8(value).ok()?,
-        request_ids: ids.filter(|ids| !matches!(*ids, "" | "null")),
+    let request_ids = ids.filter(|ids| !matches!(*ids, "" | "null"));
+    Some(Identity { key: [named, key], host, has_requests: ids.is_some(), value, request_ids })
+}
+
+/// Whether the bytes have the shape of a time and the dash after it, eight of them at a time.
+fn is_time(bytes: &[u8; TIME]) -> bool {
+    const SHAPE: &[u8; TIME] = b"0000-00-00T00:00:00,000 - ";
+    // The last word overlaps with the one before.
+    [0, 8, 16, TIME - 8].into_iter().all(|at| match (word(bytes, at), word(SHAPE, at)) {
+        (Some(ours), Some(shape)) => has_shape(ours, shape),
+        _ => false,
     })
 }
 
-/// Whether the bytes have the shape of [`TIME`].
-fn is_time(bytes: &[u8]) -> bool {
-    bytes
-        .iter()
-        .zip(TIME)
-        .all(|(byte, shape)| if *shape == b'0' { byte.is_ascii_digit() } else { byte == shape })
+fn word(bytes: &[u8; TIME], at: usize) -> Option<u64> {
+    bytes.get(at..)?.first_chunk().copied().map(u64::from_le_bytes)
+}
+
+/// Whether eight bytes are digits where the shape has a `0`, and what the shape has elsewhere.
+const fn has_shape(bytes: u64, shape: u64) -> bool {
+    // A byte that differs from `0` in its low four bits only, and stays below 16 with 6 more, is a digit.
+    let difference = bytes ^ shape;
+    let digits = digits_of(shape);
+    let low = difference & 0x0f0f_0f0f_0f0f_0f0f;
+    difference & !(digits & 0x0f0f_0f0f_0f0f_0f0f) == 0
+        && (low + 0x0606_0606_0606_0606) & 0xf0f0_f0f0_f0f0_f0f0 == 0
+}
+
+/// All bits of the bytes that are `0` in the shape.
+const fn digits_of(shape: u64) -> u64 {
+    let bytes = shape.to_le_bytes();
+    let (mut mask, mut at) = ([0; 8], 0);
+    while at < 8 {
+        #[allow(clippy::indexing_slicing, reason = "eight bytes; an iterator cannot be used in a constant")]
+        if bytes[at] == b'0' {
+            mask[at] = 0xff;
+        }
+        at += 1;
+    }
+    u64::from_le_bytes(mask)
 }
 
 #[cfg(test)]
@@ -70,8 +94,22 @@ mod tests {
         let (one, other) = (one.unwrap(), other.unwrap());
         assert_eq!([&b"A.ms:"[..], b"|#M:m|#hostname:h"], one.key);
         assert_eq!((one.key, one.host, one.has_requests), (other.key, other.host, other.has_requests));
-        assert_eq!(("1.5", Some("a,b"), b"h".as_slice()), (one.value, one.request_ids, one.host));
-        assert_eq!(("2", None), (other.value, other.request_ids));
+        assert_eq!((b"1.5".as_slice(), Some("a,b"), b"h".as_slice()), (one.value, one.request_ids, one.host));
+        assert_eq!((b"2".as_slice(), None), (other.value, other.request_ids));
+    }
+
+    #[test]
+    fn the_time_is_digits_and_signs_each_at_its_place() {
+        let time = *b"2026-11-20T17:48:00,476 - ";
+        assert!(is_time(&time));
+        for at in 0..TIME {
+            for byte in 0..=u8::MAX {
+                let mut other = time;
+                other[at] = byte;
+                let is_digit = time[at].is_ascii_digit() && byte.is_ascii_digit();
+                assert_eq!(is_digit || byte == time[at], is_time(&other), "{at}: {byte}");
+            }
+        }
     }
 
     #[test]
