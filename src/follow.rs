@@ -266,6 +266,7 @@ impl Follower {
             self.state.declare();
         }
         complaints.file(&name, source.error.take().as_deref());
+        complaints.stale(&name, source.is_stale());
         Progress { is_dirty, has_more: read, is_waiting: false }
     }
 
@@ -296,12 +297,14 @@ impl Follower {
             name: source.name.clone(),
             format: source.format.map(|format| format.name),
             is_active: source.is_active(),
+            is_stale: source.is_stale(),
             lag_bytes: source.lag(),
         });
         let stdin = self.stdin.iter().map(|(stdin, ..)| SourceStatus {
             name: "stdin".to_owned(),
             format: stdin.format().map(|format| format.name),
             is_active: stdin.is_open,
+            is_stale: false,
             lag_bytes: 0,
         });
         self.board.status.put(Status {

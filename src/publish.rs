@@ -80,6 +80,8 @@ pub struct SourceStatus {
     pub format: Option<&'static str>,
     /// Whether the live file exists and is open.
     pub is_active: bool,
+    /// Whether the live name shows a file that was replaced: a mount of that single file.
+    pub is_stale: bool,
     /// Bytes on disk that have not been consumed.
     pub lag_bytes: u64,
 }

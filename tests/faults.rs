@@ -487,6 +487,25 @@ fn a_torn_last_line_of_an_archive_is_counted_once() {
     assert_eq!(Some(1.0), body.value("inferometer_archives_total", &[SOURCE]));
 }
 
+#[test]
+fn a_mount_of_a_single_file_that_was_replaced_outside_is_said_to_be_stale() {
+    let scene = Scene::new();
+    let (outside, inside) = (scene.0.path().join("outside.log"), scene.0.live());
+    append(&outside, requests(1));
+    append(&inside, "");
+    let script = format!("mount --bind {} {}", outside.display(), inside.display());
+    let server = Server::launch(scene.in_own_mounts(&scene.command(), &script)).until_ready();
+    wait_for(&server, 1.0);
+    assert_eq!(Some(0.0), server.value("inferometer_source_stale", &[SOURCE]));
+    append(&outside, requests(1));
+    wait_for(&server, 2.0);
+    fs::remove_file(&outside).unwrap();
+    append(&outside, requests(1));
+    becomes(&server, "inferometer_source_stale", &[SOURCE], 1.0);
+    assert_eq!(1, server.log().matches("mount its folder").count(), "{}", server.log());
+    assert_eq!(Some(2.0), server.value("Requests2XX", HOST));
+}
+
 // --- Helpers.
 
 /// What stands at a path, and how it gets there.

@@ -91,7 +91,13 @@ fn status_families(status: &Status) -> Vec<FamilyView> {
         "Bytes of a source on disk that have not been consumed.",
         Type::Gauge,
     );
+    let mut stale = FamilyView::new(
+        "inferometer_source_stale",
+        "Whether a source's name shows a file that was replaced: a mount of that single file, which needs the folder.",
+        Type::Gauge,
+    );
     for source in &status.sources {
+        stale.push(&[("source", &source.name)], f64::from(u8::from(source.is_stale)));
         active.push(&[("source", &source.name)], f64::from(u8::from(source.is_active)));
         lag.push(&[("source", &source.name)], exact(source.lag_bytes));
     }
@@ -130,7 +136,7 @@ fn status_families(status: &Status) -> Vec<FamilyView> {
     if let Some(is_durable) = status.is_durable {
         durable.push(&[], f64::from(u8::from(is_durable)));
     }
-    vec![active, lag, catching_up, problems, failures, resets, durable]
+    vec![active, stale, lag, catching_up, problems, failures, resets, durable]
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a count beyond 2^53 may be rounded")]

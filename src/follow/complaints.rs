@@ -19,6 +19,7 @@ const SHOWN: usize = 128;
 pub(crate) struct Complaints {
     paths: HashMap<PathBuf, Problem>,
     files: HashMap<String, String>,
+    stale: HashSet<String>,
     lines: HashMap<(String, Reason), Instant>,
     hints: HashSet<String>,
     repeats: HashMap<PathBuf, String>,
@@ -92,6 +93,18 @@ impl Complaints {
             None => {
                 self.files.remove(name);
             }
+        }
+    }
+
+    /// Says that a source's file was replaced behind a mount of that single file.
+    pub(crate) fn stale(&mut self, name: &str, is_stale: bool) {
+        if !is_stale {
+            self.stale.remove(name);
+        } else if self.stale.insert(name.to_owned()) {
+            tracing::error!(
+                source = name,
+                "the file was replaced, but its name still shows the old one: mount its folder, not the single file"
+            );
         }
     }
 

@@ -28,6 +28,9 @@ use std::time::{Duration, Instant};
 /// (logrotate's and kubelet's writers do for seconds). Closing it early is safe, it is found again.
 const HELD: Duration = Duration::from_secs(10);
 
+/// How long a name may show a file that has none before it is said to be stale.
+const STALE: Duration = Duration::from_secs(10);
+
 /// How many files are held open besides the live one.
 const HELD_MAX: usize = 64;
 
@@ -91,6 +94,8 @@ pub(crate) struct Source {
     has_history: bool,
     first_look: Option<Instant>,
     line_max: usize,
+    /// Since when the live name shows a file that has no name any more.
+    nameless_since: Option<Instant>,
     /// What opening a file last failed with.
     pub(crate) error: Option<String>,
     /// The source whose lines it repeats: then only its facts are taken.
@@ -142,6 +147,7 @@ impl Source {
             has_history: setup.has_history,
             first_look: None,
             line_max: setup.line_max,
+            nameless_since: None,
             error: None,
             repeats: None,
         }
@@ -150,6 +156,12 @@ impl Source {
     /// Whether the live file is open.
     pub(crate) fn is_active(&self) -> bool {
         self.open.iter().any(|open| open.is_live)
+    }
+
+    /// Whether the live name shows a file that was replaced long ago: a mount of a single file keeps the old one
+    /// for ever (moby/moby#34605), and nothing can be done about it from inside.
+    pub(crate) fn is_stale(&self) -> bool {
+        self.nameless_since.is_some_and(|since| since.elapsed() >= STALE)
     }
 
     /// Bytes on disk that have not been consumed, as far as open files tell.
@@ -174,6 +186,8 @@ impl Source {
         let first_look = *self.first_look.get_or_insert_with(Instant::now);
         let candidates = self.candidates();
         self.note_names(&candidates);
+        let is_nameless = candidates.last().is_some_and(|last| last.is_live && last.metadata.nlink() == 0);
+        self.nameless_since = is_nameless.then(|| self.nameless_since.unwrap_or_else(Instant::now));
         if first {
             self.trust_stamps(&candidates);
             if self.has_history {
