@@ -5,6 +5,7 @@
 //! is on disk and the *set* of lines that must have been counted. Each line is a series of its own, so the
 //! published view says of every single line how often it was counted.
 
+use crate::support::process::eventually;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use inferometer::follow::{Follower, Settings, Start, Waker, WatchedPath};
@@ -425,8 +426,12 @@ impl World {
         let rules = Rules { latency_histograms: false, ..Rules::default() };
         self.board = Arc::default();
         let follower = Follower::new(settings, Arc::new(rules), self.board.clone(), &Waker::default());
-        self.follower = Some(follower.unwrap());
+        let mut follower = follower.unwrap();
         assert_eq!(Lines::new(), self.view(), "nothing is shown before the state is loaded");
+        // A process that another test is just starting has a copy of the lock that the last life held, until
+        // it becomes another program.
+        eventually("the state folder is free", || follower.begin(self.now).then_some(()));
+        self.follower = Some(follower);
         if self.sequences() == [None, None] {
             // What is history is known after the first look, and saved then.
             self.model.look();

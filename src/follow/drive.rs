@@ -5,6 +5,10 @@ use super::pace::{Rhythm, Waker};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+/// How long wake-ups are not heard while something waits for its commit: what a writer could cut off again
+/// before it is read.
+const COALESCED: Duration = Duration::from_millis(20);
+
 /// Follows until `stop`, then reads what is there and commits once more. `committed` hears how long each
 /// commit took.
 pub fn run(mut follower: Follower, waker: &Waker, stop: &AtomicBool, committed: impl Fn(Duration)) {
@@ -50,7 +54,12 @@ pub fn run(mut follower: Follower, waker: &Waker, stop: &AtomicBool, committed: 
         }
         if is_caught_up {
             let poll = follower.settings.poll_interval;
-            waker.wait(pending_since.map_or(poll, |_| rhythm.due_in(Instant::now()).min(poll)));
+            let wait = pending_since.map_or(poll, |_| rhythm.due_in(Instant::now()).min(poll));
+            // Lines that keep coming are not shown before the next commit anyway, and a look at each of them
+            // costs more than the lines.
+            let deaf = if pending_since.is_some() { wait.min(COALESCED) } else { Duration::ZERO };
+            std::thread::sleep(deaf); // allow-sleep: takes the wake-ups of a while together
+            waker.wait(wait - deaf);
         }
     }
 }

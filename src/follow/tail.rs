@@ -26,10 +26,11 @@ pub(crate) enum Filled {
 
 enum Input {
     Plain(LogFile),
-    /// A finished archive; it does not change any more.
+    /// A finished archive. Should it change all the same, because the next archive of its name is written over
+    /// it, nothing more of it is taken.
     Gzip {
         content: Box<dyn Read + Send>,
-        stamp: Stamp,
+        file: LogFile,
     },
 }
 
@@ -57,7 +58,7 @@ impl Tail {
         let input = if file.is_gzip {
             let mut content = file.content()?;
             io::copy(&mut content.by_ref().take(position), &mut io::sink())?;
-            Input::Gzip { content, stamp: Stamp::from(&file.metadata) }
+            Input::Gzip { content, file }
         } else {
             Input::Plain(file)
         };
@@ -135,9 +136,13 @@ impl Tail {
     pub(crate) fn fill(&mut self) -> io::Result<Filled> {
         let file = match &mut self.input {
             Input::Plain(LogFile { file, .. }) => file,
-            Input::Gzip { content, .. } => {
-                let read = self.cutter.fill(CHUNK, |space| content.read(space))?;
-                return Ok(if read > 0 { Filled::More } else { Filled::Nothing });
+            Input::Gzip { content, file } => {
+                let read = self.cutter.fill(CHUNK, |space| content.read(space));
+                if !file.is_unchanged()? {
+                    self.cutter.take_back(read.unwrap_or(0));
+                    return Ok(Filled::Truncated);
+                }
+                return Ok(if read? > 0 { Filled::More } else { Filled::Nothing });
             }
         };
         let size = file.metadata()?.len();
@@ -184,7 +189,7 @@ impl Tail {
     pub(crate) fn stamp(&self) -> Option<Stamp> {
         match &self.input {
             Input::Plain(LogFile { file, .. }) => file.metadata().ok().map(|metadata| Stamp::from(&metadata)),
-            Input::Gzip { stamp, .. } => Some(*stamp),
+            Input::Gzip { file, .. } => Some(Stamp::from(&file.metadata)),
         }
     }
 
@@ -285,6 +290,21 @@ mod tests {
         let [Likeness::Same { recent }] = &compared.likeness[..] else { panic!("{compared:?}") };
         std::fs::write(file.path(), "new line that is longer\n").unwrap();
         let mut tail = Tail::new(opened, &stream, recent.clone(), 1000).unwrap();
+        assert_eq!(vec!["truncated"], lines(&mut tail));
+    }
+
+    #[test]
+    fn an_archive_that_is_written_over_is_truncated() {
+        let file = tempfile::Builder::new().suffix(".gz").tempfile().unwrap();
+        let write = |text: &str| {
+            let mut encoder =
+                flate2::write::GzEncoder::new(std::fs::File::create(&file).unwrap(), Default::default());
+            encoder.write_all(text.as_bytes()).unwrap();
+            encoder.finish().unwrap();
+        };
+        write("one\n");
+        let mut tail = open(file.path(), &Stream::default());
+        write("two\nthree\n");
         assert_eq!(vec!["truncated"], lines(&mut tail));
     }
 
