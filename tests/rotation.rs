@@ -4,6 +4,7 @@
 //! The captures say which names, sizes and bytes there were (`fixtures/README.md`). How log4j2 gets from one
 //! to the next is done here one system call after the other, so that a look or a crash falls between any two.
 
+use crate::support::process::eventually;
 use crate::support::{fixture, fixture_text};
 use fastrand::Rng;
 use flate2::Compression;
@@ -177,7 +178,10 @@ impl Replay {
         };
         self.board = Arc::default();
         let follower = Follower::new(settings, self.rules.clone(), self.board.clone(), &Waker::default());
-        self.follower = Some(follower.unwrap());
+        let mut follower = follower.unwrap();
+        // As in the random programs: a process that is just being started may still hold the lock.
+        eventually("the state folder is free", || follower.begin(NOW).then_some(()));
+        self.follower = Some(follower);
     }
 
     fn look(&mut self, commits: bool) {
