@@ -5,7 +5,7 @@
 use crate::support::folders::Folders;
 use crate::support::http;
 use crate::support::lines::{HOST, append, frontend, requests};
-use crate::support::process::{Server, behind, eventually, run, strace};
+use crate::support::process::{Server, behind, eventually, run, strace, wait_for};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use std::fs::{self, File};
@@ -594,15 +594,6 @@ impl Scene {
 }
 
 /// Waits until so many lines are counted; they may never be more.
-#[track_caller]
-fn wait_for(server: &Server, expected: f64) {
-    eventually(&format!("Requests2XX = {expected}"), || {
-        let observed = server.value("Requests2XX", HOST)?;
-        assert!(observed <= expected, "expected {expected}, observed {observed}:\n{}", server.log());
-        (observed.to_bits() == expected.to_bits()).then_some(())
-    });
-}
-
 #[track_caller]
 fn becomes(server: &Server, name: &str, labels: &[(&str, &str)], expected: f64) {
     eventually(&format!("{name} = {expected}"), || {

@@ -15,7 +15,7 @@ use std::fs::OpenOptions;
 use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
-use std::process::Stdio;
+use std::process::{Output, Stdio};
 
 const MIB: usize = 1024 * 1024;
 /// What the process may need with its default limits, whatever a log holds.
@@ -206,20 +206,7 @@ fn a_line_of_256_mib_costs_no_memory() {
 
 #[test]
 fn an_endless_line_on_standard_input_costs_no_memory() {
-    let mut child = inferometer()
-        .args(["replay", "-"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut stdin = child.stdin.take().unwrap();
-    let zeros = vec![0; MIB];
-    (0..300).for_each(|_| stdin.write_all(&zeros).unwrap());
-    stdin.write_all(format!("\n{}", requests(1)).as_bytes()).unwrap();
-    let peak = peak_memory(child.id());
-    drop(stdin);
-    let output = child.wait_with_output().unwrap();
+    let (peak, output) = replayed_in_pieces(&vec![0; MIB], 300, format!("\n{}", requests(1)).as_bytes());
     assert!(peak < MEMORY_MAX, "{peak} KiB");
     assert_eq!(Some(1.0), exposition(&output).value("Requests2XX", HOST), "{}", stderr(&output));
     assert!(stderr(&output).contains("too_long"), "{}", stderr(&output));
@@ -227,6 +214,15 @@ fn an_endless_line_on_standard_input_costs_no_memory() {
 
 #[test]
 fn a_gzip_bomb_costs_no_memory() {
+    let last = gzip(format!("\n{}", requests(1)).as_bytes());
+    let (peak, output) = replayed_in_pieces(&gzip(&vec![0; MIB]), 200, &last);
+    assert!(peak < MEMORY_MAX, "{peak} KiB");
+    assert_eq!(Some(1.0), exposition(&output).value("Requests2XX", HOST), "{}", stderr(&output));
+}
+
+/// Feeds `replay -` the same piece many times and then another one; tells its peak memory in KiB before its
+/// input ended, and what it said.
+fn replayed_in_pieces(piece: &[u8], times: usize, last: &[u8]) -> (u64, Output) {
     let mut child = inferometer()
         .args(["replay", "-"])
         .stdin(Stdio::piped())
@@ -235,14 +231,11 @@ fn a_gzip_bomb_costs_no_memory() {
         .spawn()
         .unwrap();
     let mut stdin = child.stdin.take().unwrap();
-    let zeros = gzip(&vec![0; MIB]);
-    (0..200).for_each(|_| stdin.write_all(&zeros).unwrap());
-    stdin.write_all(&gzip(format!("\n{}", requests(1)).as_bytes())).unwrap();
+    (0..times).for_each(|_| stdin.write_all(piece).unwrap());
+    stdin.write_all(last).unwrap();
     let peak = peak_memory(child.id());
     drop(stdin);
-    let output = child.wait_with_output().unwrap();
-    assert!(peak < MEMORY_MAX, "{peak} KiB");
-    assert_eq!(Some(1.0), exposition(&output).value("Requests2XX", HOST), "{}", stderr(&output));
+    (peak, child.wait_with_output().unwrap())
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use super::exposition::Exposition;
 use super::http;
+use super::lines::HOST;
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{Shutdown, SocketAddr};
@@ -123,6 +124,16 @@ pub(crate) fn eventually<T>(claim: &str, mut look: impl FnMut() -> Option<T>) ->
         assert!(Instant::now() < deadline, "not within {PATIENCE:?}: {claim}");
         std::thread::sleep(Duration::from_millis(10)); // allow-sleep: pacing a bounded poll
     }
+}
+
+/// Waits until `Requests2XX` of the test's host is that, and fails if it is ever more.
+#[track_caller]
+pub(crate) fn wait_for(server: &Server, expected: f64) {
+    eventually(&format!("Requests2XX = {expected}"), || {
+        let observed = server.value("Requests2XX", HOST)?;
+        assert!(observed <= expected, "expected {expected}, observed {observed}:\n{}", server.log());
+        (observed.to_bits() == expected.to_bits()).then_some(())
+    });
 }
 
 /// `inferometer run` on a free port of this machine, without PATHs yet.
