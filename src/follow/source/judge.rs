@@ -87,7 +87,7 @@ impl Source {
         for (id, likeness) in like {
             match likeness {
                 Likeness::Other => {}
-                Likeness::Forked { common } if self.may_have_lost_its_end(id, before) => {
+                Likeness::Forked { common } if common > 0 && self.may_have_lost_its_end(id, before) => {
                     lost_end = lost_end.or(Some((id, common)));
                 }
                 Likeness::Forked { .. } => {}
