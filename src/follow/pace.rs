@@ -11,8 +11,11 @@ impl Waker {
     /// Lets the follower look now. Any number of calls before it looks are one.
     pub fn wake(&self) {
         let (woken, condition) = &*self.0;
-        *woken.lock().unwrap_or_else(PoisonError::into_inner) = true;
-        condition.notify_one();
+        let was_woken = std::mem::replace(&mut *woken.lock().unwrap_or_else(PoisonError::into_inner), true);
+        // Each event of a busy log comes here; one that is not the first costs no system call.
+        if !was_woken {
+            condition.notify_one();
+        }
     }
 
     /// Waits until somebody wakes or the time is over.
