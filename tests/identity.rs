@@ -31,6 +31,13 @@ fn every_line_of_every_fixture_is_what_its_identity_says() {
     assert!(identified * 100 >= metrics * 95, "{identified} of {metrics} metric lines are taken apart");
 }
 
+#[test]
+fn a_value_that_is_no_text_is_refused_whatever_else_is_wrong() {
+    let line =
+        b"2026-11-20T17:52:38,841 - V.ms:\xfe1|#ModelName:a,Level|#hostname:h,requestID:1,timestamp:1\n";
+    assert!(check(&FORMATS[0], line, &Catalog::torchserve_default()));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
 

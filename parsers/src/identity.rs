@@ -3,8 +3,9 @@
 /// A record taken apart without being understood.
 ///
 /// Two records of one format with equal [`key`](Self::key), [`host`](Self::host) and
-/// [`has_requests`](Self::has_requests) mean the same: the format's parser either refuses both, or gives each
-/// of them one sample, and the two differ in nothing but value, request ids and timestamp, which stand here.
+/// [`has_requests`](Self::has_requests) mean the same, if their values are numbers: the format's parser either
+/// refuses both, or gives each of them one sample, and the two differ in nothing but value, request ids and
+/// timestamp, which stand here.
 /// So whoever has parsed one of them knows the series of all others. The parser stays the only definition of
 /// the grammar: a record that this does not take apart is parsed, and a test holds both against each other
 /// (`tests/identity.rs`, the fuzz target `line`).
