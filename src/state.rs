@@ -266,8 +266,8 @@ impl State {
         // A usual value, that no rule refuses whatever the type.
         let value = parsers::number(identity.value).filter(|value| value.is_finite() && *value >= 0.0);
         let Some(value) = value else { return false };
-        let writes = |facts: &SourceFacts| facts.is_written_by(identity.host);
-        if !identity.has_requests && !self.sources.get(origin.source).is_some_and(writes) {
+        let is_noted = |facts: &SourceFacts| facts.is_noted(identity.host);
+        if !identity.has_requests && !self.sources.get(origin.source).is_some_and(is_noted) {
             return false;
         }
         let derived = route.derived.map(|derived| (derived, derived.unit.to_base(value)));

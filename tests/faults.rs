@@ -458,6 +458,18 @@ fn a_log_that_was_replaced_while_nobody_looked_is_a_gap() {
 }
 
 #[test]
+fn a_gap_is_counted_beside_an_archive_that_stays_empty() {
+    let scene = Scene::new();
+    scene.count_and_kill();
+    fs::remove_file(scene.0.live()).unwrap();
+    append(&scene.0.logs().join("ts_metrics.1.log"), "");
+    append(&scene.0.live(), requests(1));
+    let server = scene.ready();
+    wait_for(&server, 3.0);
+    becomes(&server, "inferometer_gaps_total", &[SOURCE], 1.0);
+}
+
+#[test]
 fn a_log_that_was_deleted_while_nobody_looked_is_a_gap() {
     let scene = Scene::new();
     append(&scene.0.logs().join("access_log.log"), "x\n");

@@ -6,7 +6,7 @@ use crate::support::exposition::Exposition;
 use crate::support::lines::{HOST, console, frontend, model};
 use crate::support_properties::drive::{add, body, fold};
 use inferometer::state::{Naming, Rules, State};
-use parsers::{FORMATS, Kind};
+use parsers::{FORMATS, Format, Kind, Parse};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -38,6 +38,22 @@ fn a_value_that_is_no_number_is_refused_whatever_the_type_and_leaves_nothing() {
     fold(&mut state, lines.concat().as_bytes(), &FORMATS[0], &origin);
     assert_eq!(Some(3.0), shown(&state).value("inferometer_rejected_lines_total", BAD_VALUE));
     assert!(state.view(None).log.is_empty(), "{:?}", shown(&state).families.keys());
+}
+
+#[test]
+fn a_line_of_a_known_series_is_not_parsed_again() {
+    let mut state = State::new(Rules::default().into());
+    let origin = add(&mut state, "a.log", &NO_LABELS);
+    let line = |value| model(&format!("PredictionTime.ms:{value}"), "ModelName:m,Level:Model");
+    fold(&mut state, line("1.5").as_bytes(), &FORMATS[0], &origin);
+    let parse: Parse = |_, _, _| panic!("it is known");
+    fold(&mut state, line("2.5").as_bytes(), &Format { parse, ..FORMATS[0] }, &origin);
+    let shown = shown(&state);
+    let labels = [("ModelName", "m"), ("Level", "Model"), ("Hostname", "h")];
+    assert_eq!(Some(2.5), shown.value("PredictionTime", &labels));
+    assert_eq!(Some(2.0), shown.value("ts_prediction_time_seconds_count", &[("model_name", "m")]));
+    let lines = [("source", "a.log"), ("outcome", "parsed")];
+    assert_eq!(Some(2.0), shown.value("inferometer_lines_total", &lines));
 }
 
 #[test]

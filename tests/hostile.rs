@@ -13,6 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::fs::OpenOptions;
 use std::io::Write;
+use std::iter::repeat_n;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::process::{Output, Stdio};
@@ -206,7 +207,8 @@ fn a_line_of_256_mib_costs_no_memory() {
 
 #[test]
 fn an_endless_line_on_standard_input_costs_no_memory() {
-    let (peak, output) = replayed_in_pieces(&vec![0; MIB], 300, format!("\n{}", requests(1)).as_bytes());
+    let last = format!("\n{}", requests(1)).into_bytes();
+    let (peak, output) = replayed(repeat_n(vec![0; MIB], 300).chain([last]));
     assert!(peak < MEMORY_MAX, "{peak} KiB");
     assert_eq!(Some(1.0), exposition(&output).value("Requests2XX", HOST), "{}", stderr(&output));
     assert!(stderr(&output).contains("too_long"), "{}", stderr(&output));
@@ -215,14 +217,21 @@ fn an_endless_line_on_standard_input_costs_no_memory() {
 #[test]
 fn a_gzip_bomb_costs_no_memory() {
     let last = gzip(format!("\n{}", requests(1)).as_bytes());
-    let (peak, output) = replayed_in_pieces(&gzip(&vec![0; MIB]), 200, &last);
+    let (peak, output) = replayed(repeat_n(gzip(&vec![0; MIB]), 200).chain([last]));
     assert!(peak < MEMORY_MAX, "{peak} KiB");
     assert_eq!(Some(1.0), exposition(&output).value("Requests2XX", HOST), "{}", stderr(&output));
 }
 
-/// Feeds `replay -` the same piece many times and then another one; tells its peak memory in KiB before its
-/// input ended, and what it said.
-fn replayed_in_pieces(piece: &[u8], times: usize, last: &[u8]) -> (u64, Output) {
+#[test]
+fn long_lines_of_one_series_that_all_differ_cost_no_memory() {
+    let line = |number| frontend(&format!("Requests2XX.{number:030000}:1.0"), "Level:Host").into_bytes();
+    let (peak, output) = replayed((0..5000).map(line));
+    assert!(peak < MEMORY_MAX, "{peak} KiB");
+    assert_eq!(Some(5000.0), exposition(&output).value("Requests2XX", HOST), "{}", stderr(&output));
+}
+
+/// Feeds `replay -` these pieces; tells its peak memory in KiB before its input ended, and what it said.
+fn replayed(pieces: impl Iterator<Item = Vec<u8>>) -> (u64, Output) {
     let mut child = inferometer()
         .args(["replay", "-"])
         .stdin(Stdio::piped())
@@ -231,8 +240,9 @@ fn replayed_in_pieces(piece: &[u8], times: usize, last: &[u8]) -> (u64, Output) 
         .spawn()
         .unwrap();
     let mut stdin = child.stdin.take().unwrap();
-    (0..times).for_each(|_| stdin.write_all(piece).unwrap());
-    stdin.write_all(last).unwrap();
+    for piece in pieces {
+        stdin.write_all(&piece).unwrap();
+    }
     let peak = peak_memory(child.id());
     drop(stdin);
     (peak, child.wait_with_output().unwrap())

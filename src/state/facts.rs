@@ -77,9 +77,10 @@ impl SourceFacts {
         *self.rejected.entry(reason).or_default() += 1;
     }
 
-    /// Whether this host wrote the last of the frontend's lines: then there is nothing to note.
-    pub(crate) fn is_written_by(&self, host: &[u8]) -> bool {
-        self.hosts.last().is_some_and(|last| last.as_bytes() == host)
+    /// Whether there is nothing to note of a frontend's line with this host: the line before had it too, or it is
+    /// the one that does not count.
+    pub(crate) fn is_noted(&self, host: &[u8]) -> bool {
+        host == b"Unknown" || self.hosts.last().is_some_and(|last| last.as_bytes() == host)
     }
 
     /// Notes the host of a frontend's line; tells whether two servers write to this file in turns.
@@ -88,7 +89,7 @@ impl SourceFacts {
     /// count, since one server writes it beside its real name (Java could not resolve the name).
     pub(crate) fn note_host(&mut self, host: &str) -> bool {
         const REMEMBERED: usize = 8;
-        if host == "Unknown" || self.hosts.last().is_some_and(|last| last == host) {
+        if self.is_noted(host.as_bytes()) {
             return false;
         }
         let known = self.hosts.iter().position(|known| known == host);

@@ -10,6 +10,10 @@ use hashbrown::HashTable;
 use parsers::{Identity, Unit};
 use std::hash::{BuildHasher, Hasher};
 
+/// The longest key that is kept, in bytes. Usual ones have some 100; a layout's prefix, a unit or a dropped label
+/// can be as long as a line, and different in each.
+const KEY_MAX: usize = 512;
+
 /// A series by its family's index and its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Place {
@@ -75,8 +79,11 @@ impl Identities {
         self.table.find(hash, |entry| entry.is(source, identity)).map(|entry| entry.route)
     }
 
-    /// Remembers it.
+    /// Remembers it, unless it is too long.
     pub(crate) fn insert(&mut self, source: usize, identity: &Identity<'_>, route: Route) {
+        if identity.key.iter().map(|part| part.len()).sum::<usize>() > KEY_MAX {
+            return;
+        }
         let hash = hash(&self.hasher, source, identity.key);
         if let Some(known) = self.table.find_mut(hash, |entry| entry.is(source, identity)) {
             known.route = route;
