@@ -2,7 +2,8 @@
 
 use crate::config::{CheckFlags, Config, Stop};
 use crate::exit::End;
-use crate::state::{State, Type};
+use crate::metric::Type;
+use crate::state::State;
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 

@@ -2,7 +2,7 @@
 //!
 //! Facts of the fold (`inferometer_lines_total` and its kin) are not here: they belong to the snapshot.
 
-use crate::state::{FamilyView, Histogram as Counts, SeriesView, Shown, Type, escape_into};
+use crate::metric::{FamilyView, Histogram as Counts, SeriesView, Shown, Type, escape_into};
 use prometheus::core::Collector;
 use prometheus::proto::{LabelPair, Metric, MetricFamily, MetricType};
 use prometheus::{Histogram, HistogramOpts, IntCounter, IntGauge, Opts, Registry};

@@ -20,6 +20,7 @@
 //! | `parsers` (a crate of its own) | bytes in, typed samples out | I/O, clock, threads, anything of ours |
 //! | [`state`] | the fold: families, series, values, limits | I/O, clock, locks |
 //! | [`follow`] | which files, rotation, truncation, whole records, wake-ups | HTTP |
+//! | [`metric`] | what an exposition shows: families, series, values, whoever measured them | where they come from |
 //! | [`publish`] | where the follower puts and scrapes take | work under its lock |
 //! | [`expose`] | text format, HTTP, page | files, the follower's insides |
 //! | [`instruments`] | what the process measures about itself, by the `prometheus` crate | facts of the fold |
@@ -46,6 +47,7 @@ pub mod expose;
 pub mod follow;
 pub mod instruments;
 mod logging;
+pub mod metric;
 mod probe;
 pub mod publish;
 mod replay;

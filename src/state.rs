@@ -23,13 +23,12 @@ mod view;
 
 pub use facts::{Outcome, SourceFacts};
 pub use fold::{Rejection, Role};
-pub use labels::escape_into;
 pub use naming::{Naming, is_label_name};
 pub use rules::Rules;
 pub use saved::SavedState;
-pub use value::{Histogram, Shown};
-pub use view::{FamilyView, SeriesView, Type, View};
+pub use view::View;
 
+use crate::metric::push_label;
 use family::{Derivation, Family, Room, Seen, Taken};
 use identities::{DerivedRoute, Identities, Place, Route};
 use names::Names;
@@ -219,7 +218,7 @@ impl State {
         self.text.clear();
         for ((_, value), name) in sample.labels.iter().zip(&family.exposed.labels) {
             if !self.rules.drop_labels.contains(name) {
-                labels::push(&mut self.text, name, value);
+                push_label(&mut self.text, name, value);
             }
         }
         let derivation = family.derived.clone();
@@ -310,7 +309,7 @@ impl State {
             if let Some((_, value)) =
                 sample.labels.get(*at).filter(|_| !self.rules.drop_labels.contains(name))
             {
-                labels::push(&mut self.text, name, value);
+                push_label(&mut self.text, name, value);
             }
         }
         let (_, series) = self.give(derivation.family, seconds, origin);

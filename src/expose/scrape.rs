@@ -2,8 +2,8 @@
 
 use super::{plain, respond, text};
 use crate::instruments::Instruments;
+use crate::metric::{FamilyView, Type};
 use crate::publish::{Board, Published, Status};
-use crate::state::{FamilyView, Type};
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError, TryLockError};
 use std::time::Instant;

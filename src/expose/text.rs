@@ -3,7 +3,7 @@
 //! Format: <https://prometheus.io/docs/instrumenting/exposition_formats/>. The `prometheus` crate's own
 //! encoder refuses families without series, knows no untyped ones and no exemplars.
 
-use crate::state::{FamilyView, Histogram, SeriesView, Shown, Type};
+use crate::metric::{FamilyView, Histogram, SeriesView, Shown, Type};
 use std::collections::HashSet;
 use std::fmt::Write;
 

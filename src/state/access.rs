@@ -2,7 +2,8 @@
 //! and model name freely.
 
 use super::value::LATENCY_BOUNDS;
-use super::{Origin, State, labels as text};
+use super::{Origin, State};
+use crate::metric::push_label;
 use parsers::Access;
 use std::collections::HashSet;
 
@@ -96,7 +97,7 @@ impl State {
             LABELS.into_iter().zip([bounded.method, bounded.route, bounded.model_name, &code])
         {
             if !self.rules.drop_labels.contains(name) {
-                text::push(&mut self.text, name, value);
+                push_label(&mut self.text, name, value);
             }
         }
         let milliseconds = u32::try_from(access.milliseconds).unwrap_or(u32::MAX);

@@ -4,6 +4,7 @@
 //! series exactly when a reader of `/metrics` would take them for one: `("ab","c")` and `("a","bc")`
 //! stay apart, which the `prometheus` crate's vectors do not give.
 
+use crate::metric::push_label;
 use std::collections::BTreeMap;
 
 /// The longest label set that becomes a series of its own; a longer one counts as having no room.
@@ -12,24 +13,13 @@ pub(crate) const LABELS_MAX: usize = 4096;
 /// The label set of the series that takes what found no room in its family.
 pub(crate) const OVERFLOW: &str = "overflow=\"true\"";
 
-/// Appends `name="value"`, with a comma before it unless it is the first.
-pub(crate) fn push(text: &mut String, name: &str, value: &str) {
-    if !text.is_empty() {
-        text.push(',');
-    }
-    text.push_str(name);
-    text.push_str("=\"");
-    escape_into(text, value);
-    text.push('"');
-}
-
 /// Appends a source's configured labels. One that the series has itself is left out, and so is that of a
 /// histogram's buckets, whatever the type: a label set may not name a label twice, and any series may turn
 /// out to be a histogram's.
 pub(crate) fn push_source(text: &mut String, labels: &BTreeMap<String, String>) {
     for (name, value) in labels {
         if name != "le" && !has(text, name) {
-            push(text, name, value);
+            push_label(text, name, value);
         }
     }
 }
@@ -43,25 +33,13 @@ fn has(text: &str, name: &str) -> bool {
     })
 }
 
-/// Escapes a label value (text format 0.0.4 and OpenMetrics agree: `\`, `"` and line feed).
-pub fn escape_into(text: &mut String, value: &str) {
-    for c in value.chars() {
-        match c {
-            '\\' => text.push_str("\\\\"),
-            '"' => text.push_str("\\\""),
-            '\n' => text.push_str("\\n"),
-            other => text.push(other),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn labels(pairs: &[(&str, &str)]) -> String {
         let mut text = String::new();
-        pairs.iter().for_each(|(name, value)| push(&mut text, name, value));
+        pairs.iter().for_each(|(name, value)| push_label(&mut text, name, value));
         text
     }
 

@@ -1,40 +1,9 @@
 //! What a series has accumulated.
 
+use crate::metric::{Histogram, Shown};
 use parsers::Kind;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
-
-/// Counts of a histogram; its bounds belong to the family.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Histogram {
-    /// Observations per bucket, not cumulative; the last one is `+Inf`.
-    pub counts: Box<[u64]>,
-    /// Sum of all observations, added in the order of the lines.
-    pub sum: f64,
-    /// Whether a negative value was observed: then `sum` is no counter.
-    pub saw_negative: bool,
-}
-
-impl Histogram {
-    fn new(bounds: &[f64]) -> Self {
-        Self { counts: vec![0; bounds.len() + 1].into(), sum: 0.0, saw_negative: false }
-    }
-
-    fn observe(&mut self, bounds: &[f64], value: f64) {
-        // The first bucket whose bound is not below the value, as in simpleclient's Histogram.Child.
-        let bucket = bounds.partition_point(|bound| *bound < value);
-        if let Some(count) = self.counts.get_mut(bucket) {
-            *count += 1;
-        }
-        self.sum += value;
-        self.saw_negative |= value < 0.0;
-    }
-
-    /// Number of observations.
-    pub fn count(&self) -> u64 {
-        self.counts.iter().sum()
-    }
-}
 
 /// All that a series of unknown type keeps, so that a type told later changes only what is shown.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -102,15 +71,6 @@ impl Value {
             Self::Histogram(histogram) => Shown::Histogram(Arc::new((**histogram).clone())),
         }
     }
-}
-
-/// An immutable copy of a series' value.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Shown {
-    /// Counter, gauge or untyped.
-    Number(f64),
-    /// Histogram; its bounds stand in the family.
-    Histogram(Arc<Histogram>),
 }
 
 /// simpleclient's default bounds, which TorchServe uses for every histogram whatever its unit

@@ -3,86 +3,11 @@
 use super::create::{QUEUE_MICROSECONDS, QUEUE_TIME};
 use super::facts::Outcome;
 use super::family::{Family, Origin};
-use super::value::Shown;
 use super::{State, labels, naming};
+use crate::metric::{FamilyView, SeriesView, Shown, Type, push_label};
 use parsers::Kind;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-
-/// The type that an exposition names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Type {
-    /// Only ever grows.
-    Counter,
-    /// Goes up and down.
-    Gauge,
-    /// Counts per bucket, count and sum.
-    Histogram,
-    /// Nobody has told.
-    Untyped,
-}
-
-impl Type {
-    /// The word after `# TYPE`.
-    pub const fn label(self) -> &'static str {
-        match self {
-            Self::Counter => "counter",
-            Self::Gauge => "gauge",
-            Self::Histogram => "histogram",
-            Self::Untyped => "untyped",
-        }
-    }
-}
-
-impl From<Option<Kind>> for Type {
-    fn from(kind: Option<Kind>) -> Self {
-        match kind {
-            Some(Kind::Counter) => Self::Counter,
-            Some(Kind::Gauge) => Self::Gauge,
-            Some(Kind::Histogram) => Self::Histogram,
-            None => Self::Untyped,
-        }
-    }
-}
-
-/// One family as an exposition shows it.
-#[derive(Clone, Debug)]
-pub struct FamilyView {
-    /// Family name.
-    pub name: String,
-    /// Text after `# HELP`, not escaped.
-    pub help: String,
-    /// Type.
-    pub kind: Type,
-    /// Upper bounds of a histogram's buckets without `+Inf`; empty for other types.
-    pub bounds: Arc<[f64]>,
-    /// Its series.
-    pub series: Vec<SeriesView>,
-}
-
-/// One series as an exposition shows it.
-#[derive(Clone, Debug)]
-pub struct SeriesView {
-    /// `name="value",…`, escaped; the same text is never twice in a family.
-    pub labels: Arc<str>,
-    /// Its value.
-    pub value: Shown,
-}
-
-impl FamilyView {
-    /// A family without series.
-    pub fn new(name: &str, help: &str, kind: Type) -> Self {
-        let bounds = Arc::new([]);
-        Self { name: name.to_owned(), help: help.to_owned(), kind, bounds, series: Vec::new() }
-    }
-
-    /// Adds a series of a number.
-    pub fn push(&mut self, label_pairs: &[(&str, &str)], value: f64) {
-        let mut text = String::new();
-        label_pairs.iter().for_each(|(name, value)| labels::push(&mut text, name, value));
-        self.series.push(SeriesView { labels: text.into(), value: Shown::Number(value) });
-    }
-}
 
 /// All that lines have added up to, at one moment.
 #[derive(Clone, Debug, Default)]
@@ -181,8 +106,8 @@ impl State {
             if let Some(version) = &server.version {
                 let mode = server.metrics_mode.as_deref().unwrap_or("unknown");
                 let mut text = String::new();
-                labels::push(&mut text, "version", version);
-                labels::push(&mut text, "metrics_mode", mode);
+                push_label(&mut text, "version", version);
+                push_label(&mut text, "metrics_mode", mode);
                 push_server(&mut info, text, &server.labels, 1.0);
             }
             if let Some(started) = server.started {

@@ -2,7 +2,8 @@
 //! fuzz targets take it too.
 
 use inferometer::expose::text::encode;
-use inferometer::state::{FamilyView, Origin, Role, State};
+use inferometer::metric::FamilyView;
+use inferometer::state::{Origin, Role, State};
 use parsers::Format;
 use parsers::framing::{self, Frame};
 use std::collections::BTreeMap;
