@@ -10,6 +10,7 @@ pub(crate) mod complaints;
 pub(crate) mod cut;
 mod discover;
 mod drive;
+mod listing;
 mod log_file;
 mod pace;
 mod source;
@@ -21,7 +22,7 @@ mod tail;
 mod wake;
 
 pub use drive::run;
-pub use pace::Waker;
+pub use pace::{Look, Waker};
 pub use source::Start;
 pub use sources::repeats_by_name;
 
@@ -29,9 +30,10 @@ use crate::publish::{Board, PathProblem, Published, SourceStatus, Status};
 use crate::state::{Origin, Outcome, Role, Rules, State, View};
 use complaints::Complaints;
 use cut::Piece;
+use listing::Folders;
 use parsers::Format;
 use source::Source;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -80,8 +82,18 @@ pub struct Progress {
     pub is_dirty: bool,
     /// Whether more is there to read at once.
     pub has_more: bool,
+    /// A file has ended: what is there now only a look at all files tells.
+    pub must_look: bool,
     /// Nothing can be done yet: another instance holds the state folder.
     pub is_waiting: bool,
+}
+
+impl Progress {
+    fn add(&mut self, source: Self) {
+        self.is_dirty |= source.is_dirty;
+        self.has_more |= source.has_more;
+        self.must_look |= source.must_look;
+    }
 }
 
 /// Follows files and folds their lines.
@@ -98,6 +110,9 @@ pub struct Follower {
     is_first_start: bool,
     has_looked: bool,
     sources: Vec<Source>,
+    /// The live files of all sources.
+    live_paths: HashSet<PathBuf>,
+    folders: Folders,
     servers: HashMap<PathBuf, u32>,
     stdin: Option<(Stdin, usize, u32)>,
     board: Arc<Board>,
@@ -148,6 +163,8 @@ impl Follower {
             is_first_start: true,
             has_looked: false,
             sources: Vec::new(),
+            live_paths: HashSet::new(),
+            folders: Folders::default(),
             servers: HashMap::new(),
             stdin,
             board,
@@ -168,17 +185,17 @@ impl Follower {
         Ok(follower)
     }
 
-    /// Looks at the files and folds what is new, one turn per source.
+    /// Looks at all files and folds what is new, one turn per source.
     pub fn step(&mut self, now: u64) -> Progress {
         if !self.has_begun && !self.begin(now) {
             self.post_status();
             return Progress { is_waiting: true, ..Progress::default() };
         }
+        self.folders.begin_look(Instant::now());
         let mut progress = Progress { is_dirty: self.find_sources(), ..Progress::default() };
         for at in 0..self.sources.len() {
-            let turn = self.step_source(at, now);
-            progress.is_dirty |= turn.is_dirty;
-            progress.has_more |= turn.has_more;
+            let changes = self.look(at, now);
+            progress.add(self.step_source(at, now, Some(changes)));
         }
         progress.is_dirty |= self.step_stdin(now);
         if self.is_first_start && !std::mem::replace(&mut self.has_looked, true) {
@@ -188,9 +205,26 @@ impl Follower {
             self.save(now, Unsettled::default());
         }
         self.is_catching_up = progress.has_more;
+        progress.must_look = false;
         // A server that fell silent takes its gauges off the exposition, without any line.
         progress.is_dirty |= self.is_ready && self.state.audible(now) != self.audible;
         self.post_status();
+        progress
+    }
+
+    /// Folds what open files have grown by. Cheap, and enough while no file comes, goes or changes its name:
+    /// those are found by the next [`step`](Self::step).
+    pub fn read_on(&mut self, now: u64) -> Progress {
+        if !self.has_looked {
+            return self.step(now);
+        }
+        let mut progress = Progress::default();
+        for at in 0..self.sources.len() {
+            if self.sources.get(at).is_some_and(Source::has_grown) {
+                progress.add(self.step_source(at, now, None));
+            }
+        }
+        progress.is_dirty |= self.step_stdin(now);
         progress
     }
 
@@ -232,9 +266,15 @@ impl Follower {
         self.post_status();
     }
 
-    fn step_source(&mut self, at: usize, now: u64) -> Progress {
+    fn look(&mut self, at: usize, now: u64) -> source::Changes {
+        let Some(source) = self.sources.get_mut(at) else { return source::Changes::default() };
+        source.look(now, &mut self.folders)
+    }
+
+    /// Reads one source, and counts what a look at its files has found, if there was one.
+    fn step_source(&mut self, at: usize, now: u64, look: Option<source::Changes>) -> Progress {
+        let mut changes = look.unwrap_or_default();
         let Some(source) = self.sources.get_mut(at) else { return Progress::default() };
-        let mut changes = source.look(now);
         let had_format = source.format;
         if source.settle_format().map(|format| format.name) != had_format.map(|format| format.name) {
             self.refuse_repeats(at);
@@ -265,9 +305,13 @@ impl Follower {
         if !declares(had_format) && declares(source.format) && proven && role == Role::All {
             self.state.declare();
         }
-        complaints.file(&name, source.error.take().as_deref());
-        complaints.stale(&name, source.is_stale());
-        Progress { is_dirty, has_more: read, is_waiting: false }
+        let error = source.error.take();
+        // Only a look tells that nothing is wrong any more.
+        if error.is_some() || look.is_some() {
+            complaints.file(&name, error.as_deref());
+            complaints.stale(&name, source.is_stale());
+        }
+        Progress { is_dirty, has_more: read, must_look: changes.truncations > 0, is_waiting: false }
     }
 
     fn step_stdin(&mut self, now: u64) -> bool {

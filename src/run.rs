@@ -3,7 +3,7 @@
 use crate::config::{Command, Config, FoldFlags, Stop, WebFlags};
 use crate::exit::End;
 use crate::expose::{Routes, Scraper};
-use crate::follow::{self, Follower, Settings, Waker};
+use crate::follow::{self, Follower, Look, Settings, Waker};
 use crate::instruments::Instruments;
 use crate::publish::Board;
 use crate::{check, demo, logging, probe, replay};
@@ -117,7 +117,7 @@ fn serve(
         }
         tracing::info!("stopping");
         stop.store(true, Ordering::Release);
-        waker.wake();
+        waker.wake(Look::AllFiles);
         let joined = tokio::task::spawn_blocking(move || follower.join()).await;
         tokio::time::sleep(web.shutdown_linger).await; // allow-sleep: the linger that was asked for
         drop(quit);

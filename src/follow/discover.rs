@@ -3,10 +3,11 @@
 //! A source is a folder and a stem: `logs/ts_metrics.log` is the live file of the stem `ts_metrics`, and
 //! `ts_metrics.20-Nov.log.gz`, `ts_metrics.log.1` or `ts_metrics-2026-11-20-4.log` are its archives.
 
+use super::listing::{Folders, Names};
 use crate::state::Role;
-use std::collections::BTreeSet;
 use std::fs;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -53,13 +54,17 @@ const TORCHSERVE_OTHER: [&str; 1] = ["model_log.log"];
 /// # Errors
 ///
 /// What keeps it from standing for any; most of these pass.
-pub(crate) fn discover(path: &Path, allowed: &[PathBuf]) -> Result<Vec<Found>, Problem> {
+pub(crate) fn discover(
+    path: &Path,
+    allowed: &[PathBuf],
+    folders: &mut Folders,
+) -> Result<Vec<Found>, Problem> {
     let text = path.to_string_lossy();
     if text.contains(['*', '?', '[']) && fs::symlink_metadata(path).is_err() {
         return discover_glob(&text, allowed);
     }
     match fs::metadata(path) {
-        Ok(metadata) if metadata.is_dir() => discover_folder(path, allowed),
+        Ok(metadata) if metadata.is_dir() => discover_folder(path, allowed, folders),
         Ok(metadata) if !metadata.is_file() => Err(Problem::Unreadable(format!(
             "{} is neither a file nor a folder; a pipe is followed as -",
             path.display()
@@ -107,9 +112,9 @@ fn named(path: &Path) -> Found {
     }
 }
 
-fn discover_folder(folder: &Path, allowed: &[PathBuf]) -> Result<Vec<Found>, Problem> {
-    let entries = match fs::read_dir(folder) {
-        Ok(entries) => entries,
+fn discover_folder(folder: &Path, allowed: &[PathBuf], folders: &mut Folders) -> Result<Vec<Found>, Problem> {
+    let names = match folders.names(folder) {
+        Ok(names) => names,
         Err(error) => {
             let metadata = fs::metadata(folder).map_err(|_| Problem::Absent)?;
             let denied = error.kind() == io::ErrorKind::PermissionDenied;
@@ -117,7 +122,6 @@ fn discover_folder(folder: &Path, allowed: &[PathBuf]) -> Result<Vec<Found>, Pro
             return Err(Problem::Unreadable(text));
         }
     };
-    let names: BTreeSet<PathBuf> = entries.flatten().map(|entry| PathBuf::from(entry.file_name())).collect();
     let live: Vec<Found> =
         if is_torchserve(&names) { torchserve(folder, &names) } else { others(folder, &names) };
     let (inside, outside): (Vec<Found>, Vec<Found>) =
@@ -130,15 +134,15 @@ fn discover_folder(folder: &Path, allowed: &[PathBuf]) -> Result<Vec<Found>, Pro
 }
 
 /// Whether a folder is a TorchServe's: one of its metric or access logs, or an archive of one, is there.
-fn is_torchserve(names: &BTreeSet<PathBuf>) -> bool {
+fn is_torchserve(names: &Names) -> bool {
     let telling = TORCHSERVE.iter().filter(|(_, role, _)| *role == Role::All);
-    telling.clone().any(|(file, ..)| names.iter().any(|name| belongs(name, Path::new(file))))
-        || names.iter().any(|name| name == Path::new("ts_log.log"))
+    telling.clone().any(|(file, ..)| archives(names, Path::new(file)).next().is_some())
+        || names.beginning_with(b"ts_log.log").any(|name| name == Path::new("ts_log.log"))
 }
 
 /// All four files, present or not: the server makes them one after the other.
-fn torchserve(folder: &Path, names: &BTreeSet<PathBuf>) -> Vec<Found> {
-    let is_present = |file: &str| names.iter().any(|name| belongs(name, Path::new(file)));
+fn torchserve(folder: &Path, names: &Names) -> Vec<Found> {
+    let is_present = |file: &str| archives(names, Path::new(file)).next().is_some();
     TORCHSERVE
         .iter()
         .filter(|(file, ..)| is_present(file))
@@ -152,33 +156,40 @@ fn torchserve(folder: &Path, names: &BTreeSet<PathBuf>) -> Vec<Found> {
 }
 
 /// Every `*.log` that is not an archive of another one.
-fn others(folder: &Path, names: &BTreeSet<PathBuf>) -> Vec<Found> {
-    let logs: Vec<&PathBuf> = names
+fn others(folder: &Path, names: &Names) -> Vec<Found> {
+    let logs: Vec<&Path> = names
         .iter()
         .filter(|name| name.extension().is_some_and(|extension| extension == "log"))
         .filter(|name| fs::metadata(folder.join(name)).is_ok_and(|metadata| metadata.is_file()))
-        .filter(|name| !TORCHSERVE_OTHER.iter().any(|other| name.as_path() == Path::new(other)))
+        .filter(|name| !TORCHSERVE_OTHER.iter().any(|other| *name == Path::new(other)))
         .collect();
+    // In the order of their bytes, as they were listed.
+    let is_log = |name: &[u8]| logs.binary_search_by(|log| log.as_os_str().as_bytes().cmp(name)).is_ok();
     let is_archive = |name: &Path| {
-        logs.iter().any(|live| live.as_path() != name && belongs(name, live) && starts_with_digit(name, live))
+        let name = name.as_os_str().as_bytes();
+        let mut ends = name
+            .windows(2)
+            .enumerate()
+            .filter(|(_, pair)| matches!(pair, [b'.' | b'-' | b'_', digit] if digit.is_ascii_digit()));
+        ends.any(|(end, _)| is_log(&[name.get(..end).unwrap_or_default(), b".log"].concat()))
     };
     let live = logs.iter().filter(|name| !is_archive(name));
     live.map(|name| Found { live: folder.join(name), role: Role::All, format: None, is_named: false })
         .collect()
 }
 
+/// The live file and its archives among a folder's names.
+pub(crate) fn archives<'a>(names: &'a Names, live: &'a Path) -> impl Iterator<Item = &'a Path> {
+    let stem = live.file_stem().unwrap_or_default().as_bytes();
+    names.beginning_with(stem).filter(move |name| belongs(name, live))
+}
+
 /// Whether `name` is `live` or an archive of it, by their names alone.
-pub(crate) fn belongs(name: &Path, live: &Path) -> bool {
-    name == live || suffix(name, live).is_some_and(|suffix| suffix.starts_with(['.', '-', '_']))
-}
-
-fn starts_with_digit(name: &Path, live: &Path) -> bool {
-    suffix(name, live).is_some_and(|suffix| suffix.chars().nth(1).is_some_and(|c| c.is_ascii_digit()))
-}
-
-fn suffix(name: &Path, live: &Path) -> Option<String> {
-    let stem = live.file_stem()?.to_string_lossy().into_owned();
-    Some(name.file_name()?.to_string_lossy().strip_prefix(&stem)?.to_owned())
+fn belongs(name: &Path, live: &Path) -> bool {
+    let stem = live.file_stem().unwrap_or_default().as_bytes();
+    let suffix = name.as_os_str().as_bytes().strip_prefix(stem);
+    live.file_name() == Some(name.as_os_str())
+        || suffix.is_some_and(|suffix| matches!(suffix.first(), Some(b'.' | b'-' | b'_')))
 }
 
 /// Whether a file's name says that it is compressed.
@@ -231,7 +242,7 @@ mod tests {
     fn torchserve_names_win_over_all_others() {
         let folder =
             folder(&["ts_metrics.log", "ts_metrics.20-Nov.log.gz", "ts_log.log", "model_log.log", "x.log"]);
-        let found = discover(folder.path(), &[]).unwrap();
+        let found = discover(folder.path(), &[], &mut Folders::default()).unwrap();
         assert_eq!(vec!["ts_log.log", "ts_metrics.log"], names(&found));
         assert_eq!(Role::FactsOnly, found[0].role);
     }
@@ -246,21 +257,30 @@ mod tests {
             "app-worker.log",
             "a.txt",
         ]);
-        assert_eq!(vec!["0.log", "app-worker.log", "app.log"], names(&discover(folder.path(), &[]).unwrap()));
+        assert_eq!(
+            vec!["0.log", "app-worker.log", "app.log"],
+            names(&discover(folder.path(), &[], &mut Folders::default()).unwrap())
+        );
     }
 
     #[test]
     fn direct_write_names_stand_for_the_live_file() {
         let folder = folder(&["ts_metrics-2026-11-20-5.log"]);
-        assert_eq!(vec!["ts_metrics.log"], names(&discover(folder.path(), &[]).unwrap()));
+        assert_eq!(
+            vec!["ts_metrics.log"],
+            names(&discover(folder.path(), &[], &mut Folders::default()).unwrap())
+        );
     }
 
     #[test]
     fn an_absent_folder_is_absent_and_an_absent_file_is_followed() {
-        assert_eq!(Err(Problem::Absent), discover(Path::new("/nowhere/logs"), &[]));
-        assert_eq!(vec!["x.log"], names(&discover(Path::new("/nowhere/x.log"), &[]).unwrap()));
+        assert_eq!(Err(Problem::Absent), discover(Path::new("/nowhere/logs"), &[], &mut Folders::default()));
+        assert_eq!(
+            vec!["x.log"],
+            names(&discover(Path::new("/nowhere/x.log"), &[], &mut Folders::default()).unwrap())
+        );
         let empty = folder(&[]);
-        assert_eq!(Err(Problem::Empty), discover(empty.path(), &[]));
+        assert_eq!(Err(Problem::Empty), discover(empty.path(), &[], &mut Folders::default()));
     }
 
     #[test]
@@ -268,14 +288,17 @@ mod tests {
         let (inside, outside) = (folder(&[]), folder(&["secret.log"]));
         let link = inside.path().join("a.log");
         std::os::unix::fs::symlink(outside.path().join("secret.log"), &link).unwrap();
-        assert_eq!(Err(Problem::Outside(link)), discover(inside.path(), &[]));
-        assert_eq!(1, discover(inside.path(), &[outside.path().to_owned()]).unwrap().len());
+        assert_eq!(Err(Problem::Outside(link)), discover(inside.path(), &[], &mut Folders::default()));
+        assert_eq!(
+            1,
+            discover(inside.path(), &[outside.path().to_owned()], &mut Folders::default()).unwrap().len()
+        );
     }
 
     #[test]
     fn a_glob_finds_files_and_no_archives() {
         let folder = folder(&["a.log", "b.log", "b.log.gz"]);
         let pattern = folder.path().join("*.log*");
-        assert_eq!(vec!["a.log", "b.log"], names(&discover(&pattern, &[]).unwrap()));
+        assert_eq!(vec!["a.log", "b.log"], names(&discover(&pattern, &[], &mut Folders::default()).unwrap()));
     }
 }

@@ -10,7 +10,8 @@ mod memory;
 mod open;
 
 use super::cut::Piece;
-use super::discover::{Found, belongs, ends_inside};
+use super::discover::{Found, archives, ends_inside};
+use super::listing::Folders;
 use super::log_file::{FileId, Stamp};
 use super::stream::Stream;
 use crate::state::Role;
@@ -169,6 +170,11 @@ impl Source {
         self.open.iter().map(|open| open.tail.lag()).sum()
     }
 
+    /// Whether an open file has another length than was read.
+    pub(crate) fn has_grown(&self) -> bool {
+        self.open.iter().any(|open| open.tail.has_grown())
+    }
+
     /// The streams as a snapshot keeps them.
     pub(crate) fn streams(&self) -> impl Iterator<Item = Stream> {
         let is_live = |id: u64| self.open.iter().any(|open| open.stream == id && open.is_live);
@@ -180,11 +186,11 @@ impl Source {
     }
 
     /// Compares the files on disk with what is known.
-    pub(crate) fn look(&mut self, now: u64) -> Changes {
+    pub(crate) fn look(&mut self, now: u64, folders: &mut Folders) -> Changes {
         let mut changes = Changes::default();
         let first = self.first_look.is_none();
         let first_look = *self.first_look.get_or_insert_with(Instant::now);
-        let candidates = self.candidates();
+        let candidates = self.candidates(folders);
         self.note_names(&candidates);
         let is_nameless = candidates.last().is_some_and(|last| last.is_live && last.metadata.nlink() == 0);
         self.nameless_since = is_nameless.then(|| self.nameless_since.unwrap_or_else(Instant::now));
@@ -284,7 +290,7 @@ impl Source {
     }
 
     /// The source's files, archives oldest first, the live one last. Two names of one file are one.
-    fn candidates(&self) -> Vec<Candidate> {
+    fn candidates(&self, folders: &mut Folders) -> Vec<Candidate> {
         let Some(folder) = self.live_path.parent() else { return Vec::new() };
         let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
         let candidate = |path: PathBuf, is_live: bool| {
@@ -294,11 +300,10 @@ impl Source {
         let may_lead = |roots: &Vec<PathBuf>| ends_inside(&self.live_path, folder, roots);
         let is_inside = self.roots.as_ref().is_none_or(may_lead);
         let live = candidate(self.live_path.clone(), true).filter(|_| is_inside);
-        let is_other = |path: &PathBuf| path.file_name() != self.live_path.file_name();
-        let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-        let mut candidates: Vec<Candidate> = entries
-            .map(|entry| entry.path())
-            .filter(|path| is_other(path) && belongs(path, &self.live_path) && !is_temporary(path))
+        let names = folders.names(folder).unwrap_or_default();
+        let mut candidates: Vec<Candidate> = archives(&names, &self.live_path)
+            .filter(|name| Some(name.as_os_str()) != self.live_path.file_name() && !is_temporary(name))
+            .map(|name| folder.join(name))
             .filter(|path| !fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_symlink()))
             .filter_map(|path| candidate(path, false))
             .filter(|candidate| live.as_ref().is_none_or(|live| live.id != candidate.id))

@@ -8,6 +8,7 @@ use super::tail::Tail;
 use super::{Follower, Settings, WatchedPath};
 use crate::state::Role;
 use parsers::Format;
+use std::collections::HashSet;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -21,16 +22,18 @@ impl Follower {
             }
         }
         let mut has_new = false;
+        let mut real_paths = None;
         for watched in self.settings.paths.clone() {
             if watched.path == Path::new("-") {
                 continue;
             }
             self.watch.add(folder_of(&watched.path));
-            match discover(&watched.path, &self.settings.allowed_roots) {
+            match discover(&watched.path, &self.settings.allowed_roots, &mut self.folders) {
                 Ok(found) => {
                     self.complaints.path_is_good(&watched.path);
-                    for found in found {
-                        has_new |= self.add_source(&found, &watched);
+                    let new = found.into_iter().filter(|found| !self.live_paths.contains(&found.live));
+                    for found in new.collect::<Vec<_>>() {
+                        has_new |= self.add_source(&found, &watched, &mut real_paths);
                     }
                 }
                 Err(problem) => {
@@ -41,9 +44,20 @@ impl Follower {
         has_new
     }
 
-    fn add_source(&mut self, found: &Found, watched: &WatchedPath) -> bool {
-        let same = |source: &&Source| is_same_file(&source.live_path, &found.live);
-        if self.sources.iter().any(|source| same(&source)) {
+    /// Follows a file that has no source yet, unless it is another's under a second name. `real_paths` are those
+    /// of all sources, once somebody has asked for them.
+    fn add_source(
+        &mut self,
+        found: &Found,
+        watched: &WatchedPath,
+        real_paths: &mut Option<HashSet<PathBuf>>,
+    ) -> bool {
+        let real = |path: &Path| std::fs::canonicalize(path).ok();
+        let real_path = real(&found.live);
+        let others = real_paths.get_or_insert_with(|| {
+            self.sources.iter().filter_map(|source| real(&source.live_path)).collect()
+        });
+        if real_path.as_ref().is_some_and(|path| others.contains(path)) {
             return false;
         }
         let folder = folder_of(&found.live).to_owned();
@@ -89,6 +103,8 @@ impl Follower {
             self.state.declare();
         }
         self.sources.push(source);
+        self.live_paths.insert(found.live.clone());
+        others.extend(real_path);
         true
     }
 
@@ -177,9 +193,4 @@ fn detect_file(path: &Path) -> Option<&'static Format> {
 
 fn folder_of(path: &Path) -> &Path {
     if path.is_dir() { path } else { path.parent().unwrap_or(path) }
-}
-
-fn is_same_file(one: &Path, other: &Path) -> bool {
-    one == other
-        || std::fs::canonicalize(one).ok().zip(std::fs::canonicalize(other).ok()).is_some_and(|(a, b)| a == b)
 }

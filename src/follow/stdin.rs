@@ -2,7 +2,7 @@
 //! read again after a crash.
 
 use super::cut::{Cutter, Piece};
-use super::pace::Waker;
+use super::pace::{Look, Waker};
 use parsers::{FORMATS, Format};
 use std::io::Read;
 use std::sync::mpsc::{Receiver, TryRecvError, sync_channel};
@@ -41,10 +41,10 @@ impl Stdin {
                 if read == 0 || sender.send(bytes).is_err() {
                     break;
                 }
-                waker.wake();
+                waker.wake(Look::OpenFiles);
             }
             drop(sender);
-            waker.wake();
+            waker.wake(Look::OpenFiles);
         })?;
         Ok(Self { chunks, cutter: Cutter::new(line_max), format, is_open: true })
     }

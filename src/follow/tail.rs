@@ -128,6 +128,12 @@ impl Tail {
         (size + self.cutter.pending() as u64).saturating_sub(self.position)
     }
 
+    /// Whether the file has another length than was read.
+    pub(crate) fn has_grown(&self) -> bool {
+        let Input::Plain(LogFile { file, .. }) = &self.input else { return true };
+        file.metadata().map_or(true, |metadata| metadata.len() != self.position)
+    }
+
     /// Reads the next chunk.
     ///
     /// # Errors

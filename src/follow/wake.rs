@@ -3,8 +3,8 @@
 //! Its queue overflows, its watches run out, and NFS, bind mounts and some sandboxes send nothing at all;
 //! the poll decides, this only shortens it.
 
-use super::pace::Waker;
-use notify::event::{AccessKind, AccessMode, EventKind};
+use super::pace::{Look, Waker};
+use notify::event::{AccessKind, AccessMode, EventKind, ModifyKind};
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -19,8 +19,11 @@ impl Watch {
     /// A watch without folders. Where inotify is refused, the poll alone serves.
     pub(crate) fn new(waker: Waker) -> Self {
         let handler = move |event: notify::Result<notify::Event>| {
-            if event.is_ok_and(|event| tells_of_new_bytes(event.kind)) {
-                waker.wake();
+            // An error is an event that did not come.
+            let look = event.map_or(Some(Look::AllFiles), |event| look_for(event.kind));
+            if let Some(look) = look {
+                waker.wake(look);
+                waker.hold_back();
             }
         };
         let watcher = notify::recommended_watcher(handler);
@@ -66,11 +69,13 @@ impl std::fmt::Debug for Watch {
     }
 }
 
-/// Our own opening and reading of a log sends events too; waking for these would be a loop.
-fn tells_of_new_bytes(kind: EventKind) -> bool {
+/// What an event is a reason for. Our own opening of files sends events too; waking for these would be a loop.
+const fn look_for(kind: EventKind) -> Option<Look> {
     match kind {
-        EventKind::Access(AccessKind::Close(AccessMode::Write)) => true,
-        EventKind::Access(_) => false,
-        _ => true,
+        EventKind::Modify(ModifyKind::Data(_)) | EventKind::Access(AccessKind::Close(AccessMode::Write)) => {
+            Some(Look::OpenFiles)
+        }
+        EventKind::Access(_) => None,
+        _ => Some(Look::AllFiles),
     }
 }
