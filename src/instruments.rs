@@ -6,7 +6,6 @@ use crate::metric::{FamilyView, Histogram as Counts, SeriesView, Shown, Type, es
 use prometheus::core::Collector;
 use prometheus::proto::{LabelPair, Metric, MetricFamily, MetricType};
 use prometheus::{Histogram, HistogramOpts, IntCounter, IntGauge, Opts, Registry};
-use std::sync::Arc;
 
 /// What the process measures about itself.
 #[derive(Clone, Debug)]
@@ -89,7 +88,7 @@ fn family(gathered: &MetricFamily) -> FamilyView {
 fn series(metric: &Metric, kind: Type) -> SeriesView {
     let value = match kind {
         Type::Counter => Shown::Number(metric.get_counter().get_value()),
-        Type::Histogram => Shown::Histogram(Arc::new(counts(metric))),
+        Type::Histogram => Shown::Histogram(counts(metric)),
         Type::Gauge | Type::Untyped => Shown::Number(metric.get_gauge().get_value()),
     };
     SeriesView { labels: labels(metric.get_label()).into(), value }
@@ -102,8 +101,8 @@ fn counts(metric: &Metric) -> Counts {
     let cumulative: Vec<u64> = buckets.map(|bucket| bucket.cumulative_count()).collect();
     let all = cumulative.iter().copied().chain([histogram.get_sample_count()]);
     let below = [0].into_iter().chain(cumulative.iter().copied());
-    let counts = all.zip(below).map(|(this, below)| this.saturating_sub(below)).collect();
-    Counts { counts, sum: histogram.get_sample_sum(), saw_negative: false }
+    let counts = all.zip(below).map(|(this, below)| this.saturating_sub(below));
+    Counts::from_counts(counts, histogram.get_sample_sum())
 }
 
 fn labels(pairs: &[LabelPair]) -> String {

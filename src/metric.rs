@@ -88,40 +88,72 @@ pub enum Shown {
     /// Counter, gauge or untyped.
     Number(f64),
     /// Histogram; its bounds stand in the family.
-    Histogram(Arc<Histogram>),
+    Histogram(Histogram),
 }
 
-/// Counts of a histogram; its bounds belong to the family.
+/// Counts of a histogram; its bounds belong to the family. A copy shares them until the original observes more,
+/// so publishing costs only what has changed since.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Histogram {
-    /// Observations per bucket, not cumulative; the last one is `+Inf`.
-    pub counts: Box<[u64]>,
-    /// Sum of all observations, added in the order of the lines.
-    pub sum: f64,
-    /// Whether a negative value was observed: then `sum` is no counter.
-    pub saw_negative: bool,
+    /// The sum's bits, 1 after a negative observation, and the counts: one allocation for all.
+    cells: Arc<[u64]>,
 }
 
 impl Histogram {
+    /// Cells before the counts.
+    const HEAD: usize = 2;
+
     /// No observation yet.
     pub fn new(bounds: &[f64]) -> Self {
-        Self { counts: vec![0; bounds.len() + 1].into(), sum: 0.0, saw_negative: false }
+        Self::from_counts(bounds.iter().map(|_| 0).chain([0]), 0.0)
+    }
+
+    /// A histogram that somebody else has counted: observations per bucket, not cumulative, and their sum.
+    pub fn from_counts(counts: impl Iterator<Item = u64>, sum: f64) -> Self {
+        Self { cells: [sum.to_bits(), 0].into_iter().chain(counts).collect() }
     }
 
     /// Takes one observation.
     pub fn observe(&mut self, bounds: &[f64], value: f64) {
         // The first bucket whose bound is not below the value, as in simpleclient's Histogram.Child.
         let bucket = bounds.partition_point(|bound| *bound < value);
-        if let Some(count) = self.counts.get_mut(bucket) {
-            *count += 1;
+        if let [sum, saw_negative, counts @ ..] = Arc::make_mut(&mut self.cells) {
+            *sum = (f64::from_bits(*sum) + value).to_bits();
+            *saw_negative |= u64::from(value < 0.0);
+            if let Some(count) = counts.get_mut(bucket) {
+                *count += 1;
+            }
         }
-        self.sum += value;
-        self.saw_negative |= value < 0.0;
+    }
+
+    /// Observations per bucket, not cumulative; the last one is `+Inf`.
+    pub fn counts(&self) -> &[u64] {
+        self.cells.get(Self::HEAD..).unwrap_or_default()
+    }
+
+    /// Sum of all observations, added in the order of the lines.
+    pub fn sum(&self) -> f64 {
+        self.cells.first().map_or(0.0, |bits| f64::from_bits(*bits))
+    }
+
+    /// Whether a negative value was observed: then the sum is no counter.
+    pub fn saw_negative(&self) -> bool {
+        self.cells.get(1).is_some_and(|saw| *saw != 0)
     }
 
     /// Number of observations.
     pub fn count(&self) -> u64 {
-        self.counts.iter().sum()
+        self.counts().iter().sum()
+    }
+
+    /// The same counts with another sum: in another unit.
+    #[must_use]
+    pub fn with_sum(&self, sum: f64) -> Self {
+        let mut other = self.clone();
+        if let Some(bits) = Arc::make_mut(&mut other.cells).first_mut() {
+            *bits = sum.to_bits();
+        }
+        other
     }
 }
 

@@ -219,8 +219,7 @@ impl Replay {
         let (mut lines, mut rejected, mut bytes) = (0, 0, 0);
         for (index, (name, format)) in self.formats.iter().enumerate() {
             let Some(facts) = self.state.source(index) else { continue };
-            let counts = Outcome::ALL
-                .map(|outcome| (outcome.label(), facts.lines.get(&outcome).copied().unwrap_or(0)));
+            let counts = Outcome::ALL.map(|outcome| (outcome.label(), facts.lines(outcome)));
             let text: Vec<String> = counts.iter().map(|(label, count)| format!("{count} {label}")).collect();
             writeln!(
                 out,
@@ -230,7 +229,7 @@ impl Replay {
                 text.join(", ")
             )?;
             lines += counts.iter().map(|(_, count)| count).sum::<u64>();
-            rejected += facts.lines.get(&Outcome::Rejected).copied().unwrap_or(0);
+            rejected += facts.lines(Outcome::Rejected);
             bytes += facts.bytes;
         }
         for (reason, first) in &self.first_bad {

@@ -27,7 +27,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use twox_hash::XxHash64;
 
-const MAGIC: [u8; 8] = *b"INFMTR02";
+const MAGIC: [u8; 8] = *b"INFMTR03";
 const HEADER: usize = 32;
 
 /// The header of a slot that is being written.

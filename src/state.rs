@@ -260,8 +260,7 @@ impl State {
     }
 
     /// Takes one sample whose identity is known; `false`, with nothing changed, where only parsing can tell.
-    fn take_known(&mut self, identity: &Identity<'_>, origin: &Origin<'_>) -> bool {
-        let Some(route) = self.identities.find(origin.source, identity) else { return false };
+    fn take_known(&mut self, identity: &Identity<'_>, route: Route, origin: &Origin<'_>) -> bool {
         // A usual value, that no rule refuses whatever the type.
         let value = parsers::number(identity.value).filter(|value| value.is_finite() && *value >= 0.0);
         let Some(value) = value else { return false };
@@ -363,6 +362,11 @@ impl State {
 /// How many requests a line names.
 fn count(ids: &str) -> f64 {
     f64::from(u32::try_from(ids.split(',').count()).unwrap_or(u32::MAX))
+}
+
+/// A source's index as identities keep it.
+fn number_of(source: usize) -> u32 {
+    u32::try_from(source).unwrap_or(u32::MAX)
 }
 
 /// Whether a family takes this line.

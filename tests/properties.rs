@@ -191,7 +191,7 @@ proptest! {
         order in vec((any::<Index>(), 0..2u64), 0..40),
     ) {
         // The same format, but nothing is ever recognised.
-        let forgetful = Format { identify: |_| None, ..FORMATS[0] };
+        let forgetful = Format { identify: None, ..FORMATS[0] };
         let mut states = [(); 2].map(|()| State::new(rules.0.clone()));
         let mut origins = states.each_mut().map(|state| add(state, "a.log", &labels));
         for (at, seconds) in order {

@@ -23,8 +23,8 @@ pub struct Format {
     pub recognises: fn(&str) -> bool,
     /// Cuts the next record off the front of a buffer.
     pub frame: fn(&[u8]) -> Frame,
-    /// Takes a record apart by its shape alone, where that can be done.
-    pub identify: Identify,
+    /// Takes records apart by their shape alone, where that can be done.
+    pub identify: Option<Identify>,
     /// Reads a record.
     pub parse: Parse,
 }
@@ -38,7 +38,7 @@ pub static FORMATS: &[Format] = &[
         repeats_metrics: false,
         recognises: torchserve::recognises_metric_file,
         frame: torchserve::frame,
-        identify: torchserve::identify,
+        identify: Some(torchserve::IDENTIFY),
         parse: torchserve::parse_metric_file,
     },
     Format {
@@ -48,7 +48,7 @@ pub static FORMATS: &[Format] = &[
         repeats_metrics: false,
         recognises: torchserve::recognises_access_log,
         frame: framing::line,
-        identify: |_| None,
+        identify: None,
         parse: torchserve::parse_access_log,
     },
     Format {
@@ -58,7 +58,7 @@ pub static FORMATS: &[Format] = &[
         repeats_metrics: true,
         recognises: torchserve::recognises_console,
         frame: framing::line,
-        identify: |_| None,
+        identify: None,
         parse: torchserve::parse_console,
     },
 ];

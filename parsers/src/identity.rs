@@ -23,5 +23,20 @@ pub struct Identity<'a> {
     pub request_ids: Option<&'a str>,
 }
 
-/// Takes a record apart; `None` where only parsing can tell.
-pub type Identify = fn(&[u8]) -> Option<Identity<'_>>;
+/// Takes a record apart.
+pub type TakeApart = fn(&[u8]) -> Option<Identity<'_>>;
+
+/// Takes a record apart that may have this key, with a host's name of this length.
+pub type TakeApartAs = for<'a> fn(&'a [u8], [&[u8]; 2], usize) -> Option<Identity<'a>>;
+
+/// How a format's records are taken apart.
+#[derive(Clone, Copy, Debug)]
+pub struct Identify {
+    /// Takes a record apart; `None` where only parsing can tell.
+    pub identify: TakeApart,
+    /// The same for a record that has this key; `None` where it has another, or none. A server writes its metrics
+    /// in turns, so the next line's key is mostly known, and to look whether it is there costs less than to find
+    /// out which one is.
+    /// The number is the length of the host's name, the end of the key.
+    pub identify_as: TakeApartAs,
+}

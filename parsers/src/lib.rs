@@ -34,6 +34,6 @@ pub use error::{ParseError, Reason};
 pub use event::{Access, Event, Outcome, ServerFact};
 pub use formats::{FORMATS, Format, Parse, detect, format_named};
 pub use grammar::{Civil, whole_number as number};
-pub use identity::{Identify, Identity};
+pub use identity::{Identify, Identity, TakeApart, TakeApartAs};
 pub use sample::{Kind, Sample, Scope};
 pub use unit::{Quantity, Unit};

@@ -3,7 +3,7 @@
 //! Format: <https://prometheus.io/docs/instrumenting/exposition_formats/>. The `prometheus` crate's own
 //! encoder refuses families without series, knows no untyped ones and no exemplars.
 
-use crate::metric::{FamilyView, Histogram, SeriesView, Shown, Type};
+use crate::metric::{FamilyView, SeriesView, Shown, Type};
 use std::collections::HashSet;
 use std::fmt::Write;
 
@@ -86,10 +86,9 @@ impl Suffixes {
 
 fn histogram(family: &FamilyView, series: &SeriesView, wanted: Suffixes, text: &mut String) {
     let Shown::Histogram(histogram) = &series.value else { return };
-    let Histogram { counts, sum, .. } = &**histogram;
     let mut cumulative = 0;
     let bounds = family.bounds.iter().copied().chain([f64::INFINITY]);
-    for (bound, count) in bounds.zip(counts) {
+    for (bound, count) in bounds.zip(histogram.counts()) {
         cumulative += count;
         if wanted.bucket {
             line(&family.name, "_bucket", &series.labels, Some(bound), text);
@@ -101,7 +100,7 @@ fn histogram(family: &FamilyView, series: &SeriesView, wanted: Suffixes, text: &
         write_count(cumulative, text);
     }
     if wanted.sum {
-        sample(&family.name, "_sum", &series.labels, None, &Shown::Number(*sum), text);
+        sample(&family.name, "_sum", &series.labels, None, &Shown::Number(histogram.sum()), text);
     }
 }
 

@@ -28,8 +28,10 @@ enum Skip {
 /// Cuts records off a growing buffer. Its size is bounded by one read and one longest line.
 #[derive(Debug)]
 pub(crate) struct Cutter {
+    /// As long as it has ever been since it was idle; only `start..end` is of the stream.
     buffer: Vec<u8>,
     start: usize,
+    end: usize,
     skipping: Option<Skip>,
     line_max: usize,
 }
@@ -37,17 +39,17 @@ pub(crate) struct Cutter {
 impl Cutter {
     /// An empty buffer; lines longer than `line_max` bytes are passed over.
     pub(crate) const fn new(line_max: usize) -> Self {
-        Self { buffer: Vec::new(), start: 0, skipping: None, line_max }
+        Self { buffer: Vec::new(), start: 0, end: 0, skipping: None, line_max }
     }
 
     /// An empty buffer that begins inside a line.
     pub(crate) const fn inside_line(line_max: usize) -> Self {
-        Self { buffer: Vec::new(), start: 0, skipping: Some(Skip::HalfLine), line_max }
+        Self { buffer: Vec::new(), start: 0, end: 0, skipping: Some(Skip::HalfLine), line_max }
     }
 
     /// Bytes that are buffered and not cut off yet.
     pub(crate) const fn pending(&self) -> usize {
-        self.buffer.len() - self.start
+        self.end - self.start
     }
 
     /// Appends what `read` puts into a space of up to `length` bytes; tells how much that was.
@@ -60,29 +62,30 @@ impl Cutter {
         length: usize,
         read: impl FnOnce(&mut [u8]) -> std::io::Result<usize>,
     ) -> std::io::Result<usize> {
-        self.buffer.drain(..self.start);
-        self.start = 0;
-        let end = self.buffer.len();
-        self.buffer.resize(end + length, 0);
-        let result = read(self.buffer.get_mut(end..).unwrap_or_default());
-        self.buffer.truncate(end + result.as_ref().copied().unwrap_or(0).min(length));
+        self.move_to_front();
+        let full = self.end + length;
+        if self.buffer.len() < full {
+            self.buffer.resize(full, 0);
+        }
+        let result = read(self.buffer.get_mut(self.end..full).unwrap_or_default());
+        self.end += result.as_ref().copied().unwrap_or(0).min(length);
         result
     }
 
     /// The newest `length` bytes of the buffer.
     pub(crate) fn newest(&self, length: usize) -> &[u8] {
-        self.buffer.get(self.buffer.len().saturating_sub(length)..).unwrap_or_default()
+        self.buffer.get(self.end.saturating_sub(length)..self.end).unwrap_or_default()
     }
 
     /// Undoes the newest `length` bytes of a fill.
     pub(crate) fn take_back(&mut self, length: usize) {
-        self.buffer.truncate(self.buffer.len().saturating_sub(length));
+        self.end = self.end.saturating_sub(length).max(self.start);
     }
 
     /// Gives the memory of an idle buffer back.
     pub(crate) fn shrink(&mut self) {
-        self.buffer.drain(..self.start);
-        self.start = 0;
+        self.move_to_front();
+        self.buffer.truncate(self.end);
         self.buffer.shrink_to(4096);
     }
 
@@ -131,7 +134,13 @@ impl Cutter {
     }
 
     fn rest(&self) -> &[u8] {
-        self.buffer.get(self.start..).unwrap_or_default()
+        self.buffer.get(self.start..self.end).unwrap_or_default()
+    }
+
+    fn move_to_front(&mut self) {
+        self.buffer.copy_within(self.start..self.end, 0);
+        self.end -= self.start;
+        self.start = 0;
     }
 
     fn skip(&mut self, skip: Skip) -> Piece<'_> {

@@ -5,7 +5,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::collections::BTreeMap;
 
 /// What became of a record.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// It changed the state.
     Parsed,
@@ -39,7 +39,7 @@ pub struct SourceFacts {
     /// The value of the `source` label: a file name, never a path.
     pub name: String,
     /// Records by outcome.
-    pub lines: BTreeMap<Outcome, u64>,
+    lines: [u64; Outcome::ALL.len()],
     /// Rejected records by reason.
     #[serde(serialize_with = "save_reasons", deserialize_with = "restore_reasons")]
     pub rejected: BTreeMap<Reason, u64>,
@@ -66,9 +66,16 @@ impl SourceFacts {
         Self { name: name.to_owned(), ..Self::default() }
     }
 
+    /// How many records had this outcome.
+    pub fn lines(&self, outcome: Outcome) -> u64 {
+        self.lines.get(outcome as usize).copied().unwrap_or(0)
+    }
+
     /// Counts a record.
     pub fn count(&mut self, outcome: Outcome) {
-        *self.lines.entry(outcome).or_default() += 1;
+        if let Some(count) = self.lines.get_mut(outcome as usize) {
+            *count += 1;
+        }
     }
 
     /// Counts a rejected record.

@@ -3,8 +3,10 @@
 use super::labels::{LABELS_MAX, OVERFLOW};
 use super::naming::Exposed;
 use super::value::Value;
+use foldhash::fast::RandomState;
+use hashbrown::HashTable;
 use parsers::{Kind, Reason, Scope};
-use std::collections::HashMap;
+use std::hash::BuildHasher;
 use std::sync::Arc;
 
 /// Where a family comes from; decides who yields when two want one name.
@@ -46,7 +48,9 @@ pub(crate) struct Family {
     pub(crate) refused: Option<Reason>,
     pub(crate) series: Vec<Series>,
     pub(crate) overflow: Option<Series>,
-    index: HashMap<Arc<str>, usize>,
+    /// Places in `series` by the hash of the labels.
+    index: HashTable<u32>,
+    hasher: RandomState,
 }
 
 /// How lines of one family become observations of another.
@@ -100,7 +104,8 @@ impl Family {
             refused: None,
             series: Vec::new(),
             overflow: None,
-            index: HashMap::new(),
+            index: HashTable::new(),
+            hasher: RandomState::default(),
         }
     }
 
@@ -119,7 +124,10 @@ impl Family {
         seen: Seen,
         room: Room,
     ) -> (Taken, Option<usize>) {
-        if let Some(&at) = self.index.get(labels)
+        let hash = self.hasher.hash_one(labels);
+        let is_it = |at: &u32| self.series.get(*at as usize).is_some_and(|series| *series.labels == *labels);
+        let known = self.index.find(hash, is_it).map(|at| *at as usize);
+        if let Some(at) = known
             && let Some(series) = self.series.get_mut(at)
         {
             series.update(&self.bounds, value, seen);
@@ -152,8 +160,10 @@ impl Family {
 
     /// Takes a series as it was saved.
     pub(crate) fn insert(&mut self, series: Series) {
-        self.index.insert(series.labels.clone(), self.series.len());
+        let hash = self.hasher.hash_one(&*series.labels);
+        let Ok(at) = u32::try_from(self.series.len()) else { return };
         self.series.push(series);
+        self.index.insert_unique(hash, at, |at| hash_at(&self.hasher, &self.series, *at));
     }
 
     /// Gives the family its type; values are kept as if it had been known from the first line.
@@ -168,8 +178,11 @@ impl Family {
         let before = self.series.len();
         self.series.retain(|series| series.last_seen >= oldest);
         if self.series.len() < before {
-            let labels = self.series.iter().map(|series| series.labels.clone());
-            self.index = labels.zip(0..).collect();
+            self.index.clear();
+            for (series, at) in self.series.iter().zip(0..) {
+                let hash = self.hasher.hash_one(&*series.labels);
+                self.index.insert_unique(hash, at, |at| hash_at(&self.hasher, &self.series, *at));
+            }
         }
         before - self.series.len()
     }
@@ -181,6 +194,10 @@ impl Family {
         self.overflow = None;
         std::mem::take(&mut self.series).len()
     }
+}
+
+fn hash_at(hasher: &RandomState, series: &[Series], at: u32) -> u64 {
+    series.get(at as usize).map_or(0, |series| hasher.hash_one(&*series.labels))
 }
 
 impl Series {

@@ -1,6 +1,6 @@
 //! One record's way into the state, and its place in the counts.
 
-use super::{Origin, Outcome, State};
+use super::{Origin, Outcome, State, number_of};
 use parsers::{Event, Format, ParseError, Reason};
 
 /// What is taken from a source's records.
@@ -34,8 +34,12 @@ impl State {
         role: Role,
         origin: &Origin<'_>,
     ) -> Result<Outcome, Rejection> {
-        let identity = (format.identify)(record).filter(|_| role == Role::All);
-        if identity.is_some_and(|identity| self.take_known(&identity, origin)) {
+        let identify = format.identify.filter(|_| role == Role::All);
+        let found =
+            identify.and_then(|identify| self.identities.find(number_of(origin.source), record, &identify));
+        if let Some((identity, Some(route))) = &found
+            && self.take_known(identity, *route, origin)
+        {
             self.heard(origin);
             if let Some(facts) = self.source_mut(origin.source) {
                 facts.bytes += record.len() as u64;
@@ -55,8 +59,8 @@ impl State {
             refused = refused.or(self.apply(&event, origin).err());
         });
         self.heard(origin);
-        if let (Some(identity), Some(route), Ok(_), None) = (identity, self.route.take(), read, refused) {
-            self.identities.insert(origin.source, &identity, route);
+        if let (Some((identity, _)), Some(route), Ok(_), None) = (found, self.route.take(), read, refused) {
+            self.identities.insert(number_of(origin.source), &identity, route);
         }
         let bytes = record.len() as u64;
         let Some(facts) = self.source_mut(origin.source) else { return Ok(Outcome::Ignored) };

@@ -5,9 +5,9 @@
 //! ([`parsers::Identity`]), and only a record with new ones is parsed. What is kept is never the only way to
 //! an answer: it is dropped as a whole whenever families change, or when there is too much of it.
 
-use foldhash::quality::RandomState;
+use foldhash::fast::RandomState;
 use hashbrown::HashTable;
-use parsers::{Identity, Unit};
+use parsers::{Identify, Identity, Unit};
 use std::hash::{BuildHasher, Hasher};
 
 /// The longest key that is kept, in bytes. Usual ones have some 100; a layout's prefix, a unit or a dropped label
@@ -42,81 +42,145 @@ pub(crate) struct DerivedRoute {
 /// Routes by source and identity. The hash is keyed at random, since a log's text is chosen by others.
 #[derive(Clone, Debug)]
 pub(crate) struct Identities {
-    table: HashTable<Entry>,
+    entries: Vec<Entry>,
+    derived: Vec<DerivedRoute>,
+    /// Indices of entries by their hash.
+    table: HashTable<u32>,
     hasher: RandomState,
     max: usize,
+    /// The entry of the last record.
+    latest: u32,
 }
 
+/// Small, since there is one for each series.
 #[derive(Clone, Debug)]
 struct Entry {
-    source: usize,
-    has_requests: bool,
-    /// Where the first part of the key ends.
-    split: usize,
     key: Box<[u8]>,
-    route: Route,
+    source: u32,
+    series: Place,
+    /// Index of the route as a duration; [`NONE`] without one.
+    derived: u32,
+    /// The entry of the record that came after the last one of this entry; itself at first.
+    next: u32,
+    /// Where the first part of the key ends.
+    split: u16,
+    /// Length of the host's name at the key's end.
+    host: u16,
+    has_requests: bool,
 }
 
+const NONE: u32 = u32::MAX;
+
 impl Entry {
-    fn is(&self, source: usize, identity: &Identity<'_>) -> bool {
-        let [front, back] = identity.key;
-        self.split == front.len()
-            && self.key.split_at_checked(self.split) == Some((front, back))
-            && self.source == source
-            && self.has_requests == identity.has_requests
+    fn key(&self) -> [&[u8]; 2] {
+        self.key.split_at_checked(self.split.into()).unwrap_or_default().into()
+    }
+
+    fn is(&self, source: u32, identity: &Identity<'_>) -> bool {
+        self.key() == identity.key && self.source == source && self.has_requests == identity.has_requests
     }
 }
 
 impl Identities {
     /// Room for `max` identities; one more and all are forgotten.
     pub(crate) fn new(max: usize) -> Self {
-        Self { table: HashTable::new(), hasher: RandomState::default(), max }
+        Self {
+            entries: Vec::new(),
+            derived: Vec::new(),
+            table: HashTable::new(),
+            hasher: RandomState::default(),
+            max,
+            latest: NONE,
+        }
     }
 
-    /// Where a record with this identity goes.
-    pub(crate) fn find(&self, source: usize, identity: &Identity<'_>) -> Option<Route> {
+    /// Takes a record apart, and finds where it goes, if records of its identity have been parsed.
+    pub(crate) fn find<'a>(
+        &mut self,
+        source: u32,
+        record: &'a [u8],
+        identify: &Identify,
+    ) -> Option<(Identity<'a>, Option<Route>)> {
+        let latest = self.entries.get(self.latest as usize);
+        let next = latest.and_then(|latest| Some((latest.next, self.entries.get(latest.next as usize)?)));
+        if let Some((at, entry)) = next.filter(|(_, entry)| entry.source == source)
+            && let Some(identity) = (identify.identify_as)(record, entry.key(), entry.host.into())
+            && identity.has_requests == entry.has_requests
+        {
+            let route = self.route(entry);
+            self.latest = at;
+            return Some((identity, Some(route)));
+        }
+        let identity = (identify.identify)(record)?;
         let hash = hash(&self.hasher, source, identity.key);
-        self.table.find(hash, |entry| entry.is(source, identity)).map(|entry| entry.route)
+        let is_it =
+            |at: &u32| self.entries.get(*at as usize).is_some_and(|entry| entry.is(source, &identity));
+        let found = self.table.find(hash, is_it).copied();
+        if let (Some(at), Some(latest)) = (found, self.entries.get_mut(self.latest as usize)) {
+            latest.next = at;
+        }
+        self.latest = found.unwrap_or(NONE);
+        let entry = found.and_then(|at| self.entries.get(at as usize));
+        Some((identity, entry.map(|entry| self.route(entry))))
+    }
+
+    fn route(&self, entry: &Entry) -> Route {
+        Route { series: entry.series, derived: self.derived.get(entry.derived as usize).copied() }
     }
 
     /// Remembers it, unless it is too long.
-    pub(crate) fn insert(&mut self, source: usize, identity: &Identity<'_>, route: Route) {
-        if identity.key.iter().map(|part| part.len()).sum::<usize>() > KEY_MAX {
+    pub(crate) fn insert(&mut self, source: u32, identity: &Identity<'_>, route: Route) {
+        let [front, back] = identity.key;
+        if front.len() + back.len() > KEY_MAX {
             return;
         }
         let hash = hash(&self.hasher, source, identity.key);
-        if let Some(known) = self.table.find_mut(hash, |entry| entry.is(source, identity)) {
-            known.route = route;
+        let is_it = |at: &u32| self.entries.get(*at as usize).is_some_and(|entry| entry.is(source, identity));
+        let known = self.table.find(hash, is_it).copied();
+        if known.is_none() && self.entries.len() >= self.max {
+            self.clear();
+        }
+        let (Ok(split), Ok(host)) = (u16::try_from(front.len()), u16::try_from(identity.host.len())) else {
+            return;
+        };
+        let (Ok(new), Ok(new_derived)) =
+            (u32::try_from(self.entries.len()), u32::try_from(self.derived.len()))
+        else {
+            return;
+        };
+        let known = known.and_then(|at| self.entries.get_mut(at as usize));
+        let mut derived = known.as_ref().map_or(NONE, |known| known.derived);
+        match (route.derived, self.derived.get_mut(derived as usize)) {
+            (Some(route), Some(known)) => *known = route,
+            (Some(route), None) => {
+                derived = new_derived;
+                self.derived.push(route);
+            }
+            (None, _) => derived = NONE,
+        }
+        if let Some(known) = known {
+            (known.series, known.derived) = (route.series, derived);
             return;
         }
-        if self.table.len() >= self.max {
-            self.table.clear();
-        }
-        let [front, back] = identity.key;
-        let entry = Entry {
-            source,
-            has_requests: identity.has_requests,
-            split: front.len(),
-            key: [front, back].concat().into(),
-            route,
-        };
-        let hasher = &self.hasher;
-        self.table.insert_unique(hash, entry, |entry| {
-            let (front, back) = entry.key.split_at_checked(entry.split).unwrap_or_default();
-            self::hash(hasher, entry.source, [front, back])
+        let key = [front, back].concat().into();
+        let (series, has_requests) = (route.series, identity.has_requests);
+        self.entries.push(Entry { key, source, series, derived, next: new, split, host, has_requests });
+        let (entries, hasher) = (&self.entries, &self.hasher);
+        self.table.insert_unique(hash, new, |at| {
+            entries.get(*at as usize).map_or(0, |entry| self::hash(hasher, entry.source, entry.key()))
         });
     }
 
     /// Forgets all.
     pub(crate) fn clear(&mut self) {
-        self.table.clear();
+        *self = Self { hasher: self.hasher.clone(), ..Self::new(self.max) };
     }
 }
 
-fn hash(hasher: &RandomState, source: usize, [front, back]: [&[u8]; 2]) -> u64 {
+fn hash(hasher: &RandomState, source: u32, [front, back]: [&[u8]; 2]) -> u64 {
     let mut hasher = hasher.build_hasher();
     hasher.write(front);
     hasher.write(back);
-    hasher.write_usize(source);
+    hasher.write_u32(source);
     hasher.finish()
 }

@@ -3,7 +3,6 @@
 use crate::metric::{Histogram, Shown};
 use parsers::Kind;
 use serde::{Deserialize, Serialize};
-use std::sync::Arc;
 
 /// All that a series of unknown type keeps, so that a type told later changes only what is shown.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -19,7 +18,7 @@ pub(crate) struct Untyped {
 pub(crate) enum Value {
     Counter(f64),
     Gauge(f64),
-    Histogram(Box<Histogram>),
+    Histogram(Histogram),
     Untyped(Box<Untyped>),
 }
 
@@ -29,7 +28,7 @@ impl Value {
         match kind {
             Some(Kind::Counter) => Self::Counter(0.0),
             Some(Kind::Gauge) => Self::Gauge(0.0),
-            Some(Kind::Histogram) => Self::Histogram(Box::new(Histogram::new(bounds))),
+            Some(Kind::Histogram) => Self::Histogram(Histogram::new(bounds)),
             None => Self::Untyped(Box::new(Untyped {
                 last: 0.0,
                 increments: 0.0,
@@ -59,7 +58,7 @@ impl Value {
         *self = match kind {
             Kind::Counter => Self::Counter(untyped.increments),
             Kind::Gauge => Self::Gauge(untyped.last),
-            Kind::Histogram => Self::Histogram(Box::new(untyped.observations.clone())),
+            Kind::Histogram => Self::Histogram(untyped.observations.clone()),
         };
     }
 
@@ -68,7 +67,7 @@ impl Value {
         match self {
             Self::Counter(value) | Self::Gauge(value) => Shown::Number(*value),
             Self::Untyped(untyped) => Shown::Number(untyped.last),
-            Self::Histogram(histogram) => Shown::Histogram(Arc::new((**histogram).clone())),
+            Self::Histogram(histogram) => Shown::Histogram(histogram.clone()),
         }
     }
 }
@@ -99,9 +98,9 @@ mod tests {
             value.take(&TORCHSERVE_BOUNDS, observed);
         }
         let Value::Histogram(histogram) = value else { panic!("a histogram stays one") };
-        assert_eq!((2, 1, 1), (histogram.counts[0], histogram.counts[13], histogram.counts[14]));
+        assert_eq!((2, 1, 1), (histogram.counts()[0], histogram.counts()[13], histogram.counts()[14]));
         assert_eq!(4, histogram.count());
-        assert!(histogram.saw_negative);
+        assert!(histogram.saw_negative());
     }
 
     #[test]

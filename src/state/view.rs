@@ -7,7 +7,6 @@ use super::{State, labels, naming};
 use crate::metric::{FamilyView, SeriesView, Shown, Type, push_label};
 use parsers::Kind;
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 /// All that lines have added up to, at one moment.
 #[derive(Clone, Debug, Default)]
@@ -73,9 +72,7 @@ impl State {
             value: match series.value.shown() {
                 Shown::Number(value) => Shown::Number(convert(value)),
                 Shown::Histogram(histogram) if family.exposed.convert.is_some() => {
-                    let mut histogram = (*histogram).clone();
-                    histogram.sum = convert(histogram.sum);
-                    Shown::Histogram(Arc::new(histogram))
+                    Shown::Histogram(histogram.with_sum(convert(histogram.sum())))
                 }
                 Shown::Histogram(histogram) => Shown::Histogram(histogram),
             },
@@ -127,7 +124,7 @@ impl State {
         );
         for facts in &self.sources {
             for outcome in Outcome::ALL {
-                let count = facts.lines.get(&outcome).copied().unwrap_or(0);
+                let count = facts.lines(outcome);
                 lines.push(&[("source", &facts.name), ("outcome", outcome.label())], exact(count));
             }
             for (reason, count) in &facts.rejected {

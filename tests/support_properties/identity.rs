@@ -1,6 +1,6 @@
 //! What a record is taken apart into, held against the parser. The fuzz targets use it too.
 
-use parsers::{Catalog, Event, Format, Identity, ParseError, Scope};
+use parsers::{Catalog, Event, Format, Identify, Identity, ParseError, Scope};
 
 /// What the parser makes of a record.
 struct Meant {
@@ -14,10 +14,19 @@ struct Meant {
 
 /// Holds a record against the simplest one of the same identity; tells whether it has any.
 pub(crate) fn check(format: &Format, record: &[u8], catalog: &Catalog) -> bool {
-    let Some(identity) = (format.identify)(record) else { return false };
+    let Some(Identify { identify, identify_as }) = format.identify else { return false };
+    let Some(identity) = identify(record) else {
+        assert_eq!(None, identify_as(record, [b"A.ms:", b"|#|#hostname:h"], 1), "{}", record.escape_ascii());
+        return false;
+    };
     let text = record.escape_ascii().to_string();
     let plain = plain(&identity);
-    let other = (format.identify)(&plain).unwrap_or_else(|| panic!("no identity: {}", plain.escape_ascii()));
+    let other = identify(&plain).unwrap_or_else(|| panic!("no identity: {}", plain.escape_ascii()));
+    assert_eq!(Some(identity), identify_as(record, identity.key, identity.host.len()), "{text}");
+    for other in others(&identity).iter().filter_map(|other| identify(other)) {
+        let as_other = identify_as(record, other.key, other.host.len());
+        assert_eq!((other.key == identity.key).then_some(identity), as_other, "{text}");
+    }
     assert_eq!((identity.key, identity.host), (other.key, other.host), "{text}");
     assert_eq!((identity.has_requests, None), (other.has_requests, other.request_ids), "{text}");
     match (meant(format, record, catalog), meant(format, &plain, catalog)) {
@@ -38,6 +47,22 @@ pub(crate) fn check(format: &Format, record: &[u8], catalog: &Catalog) -> bool {
         (Ok(_), Err(error)) => panic!("{error}: {text}"),
     }
     true
+}
+
+/// Records whose keys are nearly this one.
+fn others(identity: &Identity<'_>) -> [Vec<u8>; 7] {
+    let [front, back] = identity.key;
+    let with = |front: &[u8], back: &[u8]| plain(&Identity { key: [front, back], ..*identity });
+    let value = identity.value;
+    [
+        with(front.get(1..).unwrap_or_default(), back),
+        with(&[front, b"1:"].concat(), back),
+        with(&[front, value, b":"].concat(), back),
+        with(front, back.get(..back.len() - 1).unwrap_or_default()),
+        with(front, &[back, b"h"].concat()),
+        with(front, &[b"|#|#hostname:", identity.host].concat()),
+        with(front, &[b"|#a", back].concat()),
+    ]
 }
 
 /// The simplest record of an identity.

@@ -31,7 +31,7 @@ use crate::grammar::{skip_colours, trim_colours};
 use crate::json::{self, Json};
 use crate::{Catalog, Event, Outcome, ParseError, Reason};
 use console::Logged;
-pub(super) use identity::identify;
+pub(super) use identity::IDENTIFY;
 
 type Sink<'s> = &'s mut dyn FnMut(Event<'_>);
 

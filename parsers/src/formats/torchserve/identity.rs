@@ -2,8 +2,8 @@
 //!
 //! Any other layout, and any line with something unusual in it, is left to the parser.
 
-use crate::Identity;
 use crate::framing::trim_end;
+use crate::{Identify, Identity};
 use memchr::memchr;
 
 /// Bytes of `%d{ISO8601} - `: `2026-11-20T17:48:00,476 - `.
@@ -16,23 +16,42 @@ const TIMESTAMP: &[u8] = b",timestamp:";
 /// As many digits always fit a `u64`.
 const SECONDS_MAX: usize = 19;
 
-/// Takes a line apart.
-pub(crate) fn identify(record: &[u8]) -> Option<Identity<'_>> {
-    let (time, line) = trim_end(record).split_first_chunk::<TIME>()?;
-    if !is_time(time) {
-        return None;
-    }
+/// Takes lines apart.
+pub(crate) const IDENTIFY: Identify = Identify { identify, identify_as };
+
+fn identify(record: &[u8]) -> Option<Identity<'_>> {
+    let line = after_time(record)?;
     let (head, dims) = line.split_at_checked(memchr(b'|', line)?)?;
     let (named, value) = head.split_at_checked(head.iter().rposition(|byte| *byte == b':')? + 1)?;
     // Another bar may stand in a dimension, but `|#` ends them.
     let dims_end = 2 + memchr(b'|', dims.strip_prefix(b"|#")?)?;
     let host = dims.get(dims_end + 1..)?.strip_prefix(HOST)?;
     let host_length = memchr(b',', host)?;
-    let (host, tail) = host.split_at_checked(host_length)?;
-    let key = dims.get(..dims_end + 1 + HOST.len() + host_length)?;
-    let digits = tail.iter().rev().take_while(|byte| byte.is_ascii_digit()).count();
-    let requests = tail.get(..tail.len() - digits)?.strip_suffix(TIMESTAMP)?;
-    if host.is_empty() || !(1..=SECONDS_MAX).contains(&digits) {
+    let (key, tail) = dims.split_at_checked(dims_end + 1 + HOST.len() + host_length)?;
+    finish([named, key], host.get(..host_length)?, value, tail)
+}
+
+/// The key ends its front part at the last colon before the first bar, and its back part at the comma after the
+/// host's name: where both parts stand at their places, with no colon and no bar between them, they are the line's.
+fn identify_as<'a>(record: &'a [u8], [front, back]: [&[u8]; 2], host: usize) -> Option<Identity<'a>> {
+    let line = after_time(record)?;
+    let rest = line.strip_prefix(front)?;
+    let length = rest.iter().position(|byte| matches!(byte, b'|' | b':'))?;
+    let (value, dims) = rest.split_at_checked(length)?;
+    let tail = dims.strip_prefix(back).filter(|tail| tail.first() == Some(&b','))?;
+    let key = [line.get(..front.len())?, dims.get(..back.len())?];
+    finish(key, dims.get(back.len().checked_sub(host)?..back.len())?, value, tail)
+}
+
+fn after_time(record: &[u8]) -> Option<&[u8]> {
+    let (time, line) = trim_end(record).split_first_chunk::<TIME>()?;
+    is_time(time).then_some(line)
+}
+
+/// The rest of the line: `[,requestID:<ids>],timestamp:<seconds>`.
+fn finish<'a>(key: [&'a [u8]; 2], host: &'a [u8], value: &'a [u8], tail: &'a [u8]) -> Option<Identity<'a>> {
+    let requests = before_timestamp(tail)?;
+    if host.is_empty() {
         return None;
     }
     let ids = match requests {
@@ -40,15 +59,37 @@ pub(crate) fn identify(record: &[u8]) -> Option<Identity<'_>> {
         _ => Some(std::str::from_utf8(requests.strip_prefix(REQUESTS)?).ok()?),
     };
     let request_ids = ids.filter(|ids| !matches!(*ids, "" | "null"));
-    Some(Identity { key: [named, key], host, has_requests: ids.is_some(), value, request_ids })
+    Some(Identity { key, host, has_requests: ids.is_some(), value, request_ids })
 }
 
-/// Whether the bytes have the shape of a time and the dash after it. All of them are compared, since a loop that
-/// never leaves early becomes a few instructions.
+/// What stands before `,timestamp:<seconds>`; ten digits, until the year 2286, without a loop.
+fn before_timestamp(tail: &[u8]) -> Option<&[u8]> {
+    if let Some((rest, seconds)) = tail.split_last_chunk::<10>()
+        && let Some(requests) = rest.strip_suffix(TIMESTAMP)
+    {
+        return seconds.iter().fold(true, |all, byte| all & byte.is_ascii_digit()).then_some(requests);
+    }
+    let digits = tail.iter().rev().take_while(|byte| byte.is_ascii_digit()).count();
+    let requests = tail.get(..tail.len() - digits)?.strip_suffix(TIMESTAMP)?;
+    (1..=SECONDS_MAX).contains(&digits).then_some(requests)
+}
+
+/// Whether the bytes have the shape of a time and the dash after it. Eight bytes are one number: against the shape
+/// each byte differs by at most 9 where a digit stands, and by nothing elsewhere, so that adding what is missing to
+/// 128 reaches 128 only where it does not fit. (A byte that carries into the next one has its own high bit set.)
 fn is_time(bytes: &[u8; TIME]) -> bool {
     const SHAPE: &[u8; TIME] = b"0000-00-00T00:00:00,000 - ";
-    let fits = |(byte, shape): (&u8, &u8)| if *shape == b'0' { byte.is_ascii_digit() } else { byte == shape };
-    bytes.iter().zip(SHAPE).map(fits).fold(true, |all, fits| all & fits)
+    const HIGH: u64 = u64::from_ne_bytes([0x80; 8]);
+    let number = |bytes: &[u8]| bytes.try_into().map_or(0, u64::from_ne_bytes);
+    let missing = |shape: &[u8]| {
+        let missing: [u8; 8] = std::array::from_fn(|at| if shape.get(at) == Some(&b'0') { 118 } else { 127 });
+        u64::from_ne_bytes(missing)
+    };
+    [0, 8, 16, TIME - 8].into_iter().all(|at| {
+        let (Some(bytes), Some(shape)) = (bytes.get(at..at + 8), SHAPE.get(at..at + 8)) else { return false };
+        let difference = number(bytes) ^ number(shape);
+        (difference | difference.wrapping_add(missing(shape))) & HIGH == 0
+    })
 }
 
 #[cfg(test)]
