@@ -9,6 +9,7 @@ pub mod text;
 pub use scrape::Scraper;
 
 use crate::publish::{Board, Status};
+use bytes::Bytes;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
@@ -51,7 +52,7 @@ impl Routes {
     }
 }
 
-async fn refuse(rejection: Rejection) -> Result<Response<String>, Infallible> {
+async fn refuse(rejection: Rejection) -> Result<Response<Bytes>, Infallible> {
     let is_method = rejection.find::<warp::reject::MethodNotAllowed>().is_some();
     Ok(if is_method {
         plain(StatusCode::METHOD_NOT_ALLOWED, "GET and HEAD only")
@@ -60,16 +61,16 @@ async fn refuse(rejection: Rejection) -> Result<Response<String>, Infallible> {
     })
 }
 
-fn health(is_good: bool, trouble: &'static str) -> Response<String> {
+fn health(is_good: bool, trouble: &'static str) -> Response<Bytes> {
     if is_good { plain(StatusCode::OK, "ok") } else { plain(StatusCode::SERVICE_UNAVAILABLE, trouble) }
 }
 
-fn plain(status: StatusCode, text: &'static str) -> Response<String> {
+fn plain(status: StatusCode, text: &'static str) -> Response<Bytes> {
     respond(status, "text/plain; charset=utf-8", format!("{text}\n"))
 }
 
-fn respond(status: StatusCode, content_type: &'static str, body: String) -> Response<String> {
-    let mut response = Response::new(body);
+fn respond(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Response<Bytes> {
+    let mut response = Response::new(body.into());
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert("content-type", warp::http::HeaderValue::from_static(content_type));

@@ -2,6 +2,7 @@
 
 use super::respond;
 use crate::publish::Status;
+use bytes::Bytes;
 use std::fmt::Write;
 use warp::http::{HeaderValue, Response, StatusCode};
 
@@ -13,7 +14,7 @@ table{border-collapse:collapse;width:100%}th,td{text-align:left;padding:.25rem .
 td.n{text-align:right;font-variant-numeric:tabular-nums}:root{color-scheme:light dark}";
 
 /// The page at `/`.
-pub(crate) fn landing(status: &Status, telemetry_path: &str) -> Response<String> {
+pub(crate) fn landing(status: &Status, telemetry_path: &str) -> Response<Bytes> {
     let mut response = respond(StatusCode::OK, "text/html; charset=utf-8", html(status, telemetry_path));
     response.headers_mut().insert("content-security-policy", HeaderValue::from_static(POLICY));
     response

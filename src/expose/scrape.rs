@@ -4,6 +4,7 @@ use super::{plain, respond, text};
 use crate::instruments::Instruments;
 use crate::metric::{FamilyView, Type};
 use crate::publish::{Board, Published, Status};
+use bytes::Bytes;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError, TryLockError};
 use std::time::Instant;
@@ -22,7 +23,7 @@ pub struct Scraper {
 #[derive(Debug, Default)]
 struct Rendered {
     generation: Option<u64>,
-    text: Arc<str>,
+    text: Bytes,
 }
 
 impl Scraper {
@@ -33,7 +34,7 @@ impl Scraper {
     }
 
     /// The answer to a scrape with this query string.
-    pub(crate) fn scrape(&self, query: &str) -> Response<String> {
+    pub(crate) fn scrape(&self, query: &str) -> Response<Bytes> {
         let Ok(_slot) = self.slots.try_acquire() else {
             self.instruments.refused_scrapes.inc();
             return plain(StatusCode::SERVICE_UNAVAILABLE, "too many scrapes at once");
@@ -41,23 +42,24 @@ impl Scraper {
         let start = Instant::now();
         let only = names(query);
         let published = self.board.view.get();
-        let mut body = match &only {
-            None => self.log_text(&published).to_string(),
+        let log = match &only {
+            None => self.log_text(&published),
             Some(only) => {
-                let mut body = String::new();
-                text::encode(&published.view.log, Some(only), &mut body);
-                body
+                let mut text = String::new();
+                text::encode(&published.view.log, Some(only), &mut text);
+                text.into()
             }
         };
-        let own = self.own_families(&published);
-        text::encode(&own, only.as_ref(), &mut body);
+        let mut own = String::new();
+        text::encode(&self.own_families(&published), only.as_ref(), &mut own);
+        let body = [log, own.into()].concat();
         self.instruments.scrape_seconds.observe(start.elapsed().as_secs_f64());
         respond(StatusCode::OK, text::CONTENT_TYPE, body)
     }
 
     /// The log families of the present publication. Who finds another scrape rendering waits for it: it
     /// takes a few milliseconds for ten thousand series.
-    fn log_text(&self, published: &Published) -> Arc<str> {
+    fn log_text(&self, published: &Published) -> Bytes {
         let mut rendered = match self.rendered.try_lock() {
             Ok(rendered) => rendered,
             Err(TryLockError::WouldBlock) => self.rendered.lock().unwrap_or_else(PoisonError::into_inner),
@@ -66,6 +68,7 @@ impl Scraper {
         if rendered.generation != Some(published.generation) {
             let mut text = String::with_capacity(rendered.text.len() + 4096);
             text::encode(&published.view.log, None, &mut text);
+            text.shrink_to_fit();
             *rendered = Rendered { generation: Some(published.generation), text: text.into() };
         }
         rendered.text.clone()

@@ -5,7 +5,6 @@
 
 use crate::metric::{FamilyView, SeriesView, Shown, Type};
 use std::collections::HashSet;
-use std::fmt::Write;
 
 /// The Content-Type of this format.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -24,11 +23,11 @@ pub fn encode<'a>(
         let series = family.series.iter();
         match family.kind {
             Type::Histogram => {
-                let wanted = Suffixes::of(&family.name, only);
-                series.for_each(|series| histogram(family, series, wanted, text));
+                let (wanted, ends) = (Suffixes::of(&family.name, only), bucket_ends(family));
+                series.for_each(|series| histogram(&family.name, series, &ends, wanted, text));
             }
             _ if only.is_none_or(|only| only.contains(&family.name)) => {
-                series.for_each(|series| sample(&family.name, "", &series.labels, None, &series.value, text));
+                series.for_each(|series| sample(&family.name, "", &series.labels, &series.value, text));
             }
             _ => {}
         }
@@ -40,15 +39,13 @@ pub fn encode<'a>(
 
 /// A number that reads back to the same double; `1.0` and `+Inf` as TorchServe and Prometheus write them.
 pub fn number(value: f64, text: &mut String) {
-    // Writing into a String cannot fail.
-    let written = if value.is_nan() {
-        text.write_str("NaN")
+    text.push_str(if value.is_nan() {
+        "NaN"
     } else if value.is_infinite() {
-        text.write_str(if value > 0.0 { "+Inf" } else { "-Inf" })
+        if value > 0.0 { "+Inf" } else { "-Inf" }
     } else {
-        write!(text, "{value:?}")
-    };
-    debug_assert!(written.is_ok(), "a String takes everything");
+        return text.push_str(ryu::Buffer::new().format_finite(value));
+    });
 }
 
 fn header(family: &FamilyView, text: &mut String) {
@@ -84,53 +81,66 @@ impl Suffixes {
     }
 }
 
-fn histogram(family: &FamilyView, series: &SeriesView, wanted: Suffixes, text: &mut String) {
+/// What follows the labels in each bucket's sample: `le="0.005"} `.
+fn bucket_ends(family: &FamilyView) -> Vec<String> {
+    let bounds = family.bounds.iter().copied().chain([f64::INFINITY]);
+    let end = |bound| {
+        let mut text = "le=\"".to_owned();
+        number(bound, &mut text);
+        text.push_str("\"} ");
+        text
+    };
+    bounds.map(end).collect()
+}
+
+fn histogram(name: &str, series: &SeriesView, ends: &[String], wanted: Suffixes, text: &mut String) {
     let Shown::Histogram(histogram) = &series.value else { return };
     let mut cumulative = 0;
-    let bounds = family.bounds.iter().copied().chain([f64::INFINITY]);
-    for (bound, count) in bounds.zip(histogram.counts()) {
+    // All of a series' buckets begin alike.
+    let mut front = String::new();
+    if wanted.bucket {
+        [name, "_bucket{", &series.labels].iter().for_each(|part| front.push_str(part));
+        front.push_str(if series.labels.is_empty() { "" } else { "," });
+    }
+    for (end, count) in ends.iter().zip(histogram.counts()) {
         cumulative += count;
         if wanted.bucket {
-            line(&family.name, "_bucket", &series.labels, Some(bound), text);
+            text.push_str(&front);
+            text.push_str(end);
             write_count(cumulative, text);
         }
     }
     if wanted.count {
-        line(&family.name, "_count", &series.labels, None, text);
+        line(name, "_count", &series.labels, text);
         write_count(cumulative, text);
     }
     if wanted.sum {
-        sample(&family.name, "_sum", &series.labels, None, &Shown::Number(histogram.sum()), text);
+        sample(name, "_sum", &series.labels, &Shown::Number(histogram.sum()), text);
     }
 }
 
-fn sample(name: &str, suffix: &str, labels: &str, bound: Option<f64>, value: &Shown, text: &mut String) {
+fn sample(name: &str, suffix: &str, labels: &str, value: &Shown, text: &mut String) {
     let Shown::Number(value) = value else { return };
-    line(name, suffix, labels, bound, text);
+    line(name, suffix, labels, text);
     number(*value, text);
     text.push('\n');
 }
 
-/// `name{labels,le="…"} `
-fn line(name: &str, suffix: &str, labels: &str, bound: Option<f64>, text: &mut String) {
+/// `name{labels} `
+fn line(name: &str, suffix: &str, labels: &str, text: &mut String) {
     text.push_str(name);
     text.push_str(suffix);
-    if !labels.is_empty() || bound.is_some() {
+    if !labels.is_empty() {
         text.push('{');
         text.push_str(labels);
-        if let Some(bound) = bound {
-            text.push_str(if labels.is_empty() { "le=\"" } else { ",le=\"" });
-            number(bound, text);
-            text.push('"');
-        }
         text.push('}');
     }
     text.push(' ');
 }
 
 fn write_count(count: u64, text: &mut String) {
-    let written = writeln!(text, "{count}");
-    debug_assert!(written.is_ok(), "a String takes everything");
+    text.push_str(itoa::Buffer::new().format(count));
+    text.push('\n');
 }
 
 #[cfg(test)]
