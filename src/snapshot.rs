@@ -6,10 +6,10 @@
 //!
 //! | bytes | what |
 //! |---|---|
-//! | 0–7 | `INFMTR` and two digits of the format, `02` |
+//! | 0–7 | `INFMTR` and two digits of the format, `03` |
 //! | 8–15 | sequence number; the valid slot with the higher one counts |
 //! | 16–23 | length of the payload |
-//! | 24–31 | XXH64 of the sequence, the length and the payload |
+//! | 24–31 | XXH64 of the payload, the sequence and the length |
 //! | 32– | payload, [postcard](https://postcard.jamesmunns.com/wire-format); whatever follows is old |
 //!
 //! A slot is overwritten in place and then synced: its header is cleared first and written last, so that a kill
@@ -22,7 +22,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fs::{self, File, TryLockError};
 use std::hash::Hasher;
-use std::io;
+use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use twox_hash::XxHash64;
@@ -33,6 +33,9 @@ const HEADER: usize = 32;
 /// The header of a slot that is being written.
 const UNWRITTEN: [u8; HEADER] = [0; HEADER];
 const SLOTS: [&str; 2] = ["slot-a", "slot-b"];
+
+/// Bytes per write.
+const CHUNK: usize = 64 * 1024;
 
 /// Files grow in steps of this size.
 const STEP: u64 = 16 * 1024;
@@ -126,34 +129,52 @@ impl Slots {
     ///
     /// Those of writing and syncing. The slot that was saved last is still whole.
     pub fn save<T: Serialize>(&mut self, value: &T) -> io::Result<()> {
-        let mut bytes = vec![0; HEADER];
-        bytes = postcard::to_extend(value, bytes).map_err(io::Error::other)?;
-        let sequence = self.sequence + 1;
-        let (header, payload) = bytes.split_at_mut(HEADER);
-        let fields = [sequence, payload.len() as u64, checksum(sequence, payload)];
-        let words = [MAGIC].into_iter().chain(fields.map(u64::to_le_bytes));
-        header.chunks_exact_mut(8).zip(words).for_each(|(place, word)| place.copy_from_slice(&word));
         let name = SLOTS.get(self.next).copied().unwrap_or("slot-a");
         let path = self.folder.join(name);
         let is_new = !path.exists();
         let file = File::options().create(true).write(true).truncate(false).open(&path)?;
-        let wanted = (bytes.len() as u64).next_multiple_of(STEP);
-        let size = file.metadata()?.len();
-        if size < wanted {
-            // Real zeros, not a hole: the room is taken now, while the other slot is whole.
-            let zeros = vec![0; usize::try_from(wanted - size).unwrap_or(0)];
-            file.write_all_at(&zeros, size)?;
-        }
         // Without a header while the payload is written: whoever finds it so knows that nobody was shown it.
         file.write_all_at(&UNWRITTEN, 0)?;
-        file.write_all_at(bytes.get(HEADER..).unwrap_or_default(), HEADER as u64)?;
-        file.write_all_at(bytes.get(..HEADER).unwrap_or_default(), 0)?;
+        let payload =
+            BufWriter::with_capacity(CHUNK, Payload { file: &file, length: 0, hasher: XxHash64::default() });
+        let written = postcard::to_io(value, payload).map_err(io::Error::other)?;
+        let Payload { length, hasher, .. } = written.into_inner().map_err(io::IntoInnerError::into_error)?;
+        let end = HEADER as u64 + length;
+        let room = end.next_multiple_of(STEP).saturating_sub(file.metadata()?.len().max(end));
+        if room > 0 {
+            // Real zeros, not a hole: the room is taken now, while the other slot is whole.
+            file.write_all_at(&vec![0; usize::try_from(room).unwrap_or(0)], end)?;
+        }
+        let sequence = self.sequence + 1;
+        let fields = [sequence, length, checksum(hasher, sequence, length)];
+        let words = [MAGIC].into_iter().chain(fields.map(u64::to_le_bytes));
+        file.write_all_at(&words.flatten().collect::<Vec<u8>>(), 0)?;
         file.sync_data()?;
         if is_new {
             File::open(&self.folder)?.sync_all()?;
         }
         self.sequence = sequence;
         self.next = 1 - self.next;
+        Ok(())
+    }
+}
+
+/// A payload on its way to the disk: a state can be large, and is never in memory a second time.
+struct Payload<'a> {
+    file: &'a File,
+    length: u64,
+    hasher: XxHash64,
+}
+
+impl Write for Payload<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.file.write_at(bytes, HEADER as u64 + self.length)?;
+        self.hasher.write(bytes.get(..written).unwrap_or_default());
+        self.length += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
 }
@@ -190,18 +211,21 @@ fn read_slot(path: &Path) -> Slot {
         return Slot::Damaged;
     }
     let mut payload = vec![0; usize::try_from(length).unwrap_or(0)];
-    if file.read_exact_at(&mut payload, HEADER as u64).is_err() || checksum(sequence, &payload) != sum {
+    if file.read_exact_at(&mut payload, HEADER as u64).is_err() {
+        return Slot::Damaged;
+    }
+    let mut hasher = XxHash64::default();
+    hasher.write(&payload);
+    if checksum(hasher, sequence, length) != sum {
         return Slot::Damaged;
     }
     Slot::Valid { sequence, payload }
 }
 
-fn checksum(sequence: u64, payload: &[u8]) -> u64 {
-    let mut hasher = XxHash64::with_seed(0);
-    hasher.write(&sequence.to_le_bytes());
-    hasher.write(&(payload.len() as u64).to_le_bytes());
-    hasher.write(payload);
-    hasher.finish()
+fn checksum(mut payload: XxHash64, sequence: u64, length: u64) -> u64 {
+    payload.write(&sequence.to_le_bytes());
+    payload.write(&length.to_le_bytes());
+    payload.finish()
 }
 
 #[cfg(test)]

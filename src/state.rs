@@ -25,7 +25,7 @@ pub use facts::{Outcome, SourceFacts};
 pub use fold::{Rejection, Role};
 pub use naming::{Naming, is_label_name};
 pub use rules::Rules;
-pub use saved::SavedState;
+pub use saved::{SavedState, Saving};
 pub use view::View;
 
 use crate::metric::push_label;
@@ -276,7 +276,7 @@ impl State {
                 return false;
             }
         }
-        let seen = Seen { at: origin.now, server: origin.server };
+        let seen = Seen::new(origin.now, origin.server);
         self.update(route.series, value, seen);
         if let Some((derived, seconds)) = derived {
             self.update(derived.series, seconds, seen);
@@ -329,7 +329,7 @@ impl State {
             family: self.rules.family_limit,
             total: self.rules.series_limit.saturating_sub(self.series),
         };
-        let seen = Seen { at: origin.now, server: origin.server };
+        let seen = Seen::new(origin.now, origin.server);
         let Some(family) = self.families.get_mut(at).filter(|family| family.refused.is_none()) else {
             self.text.truncate(bare);
             return (Taken::NoRoom, None);

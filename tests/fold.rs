@@ -147,7 +147,8 @@ fn a_restart_between_any_two_lines_changes_nothing_that_is_shown() {
             for state in [&mut whole, &mut restored] {
                 fold(state, lines[..cut].concat().as_bytes(), &FORMATS[0], &origin);
             }
-            restored = State::restore(rules, restored.save());
+            let saved = postcard::to_stdvec(&restored.save()).unwrap();
+            restored = State::restore(rules, postcard::from_bytes(&saved).unwrap());
             for state in [&mut whole, &mut restored] {
                 let rest = [&lines[cut..], &lines].concat();
                 fold(state, rest.concat().as_bytes(), &FORMATS[0], &origin);

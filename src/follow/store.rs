@@ -3,7 +3,7 @@
 use super::source::Source;
 use super::stream::Stream;
 use crate::snapshot::{Found, Refused, Slots};
-use crate::state::{SavedState, State};
+use crate::state::{SavedState, Saving, State};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::ffi::OsString;
@@ -18,8 +18,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What a snapshot holds: positions and what the bytes before them add up to, as one.
 #[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Snapshot {
-    pub(crate) state: SavedState,
+pub(crate) struct Snapshot<S = SavedState> {
+    pub(crate) state: S,
     pub(crate) sources: Vec<SavedSource>,
     /// Seconds that we have run for in all.
     pub(crate) ran: u64,
@@ -62,10 +62,10 @@ pub(crate) struct Unsettled {
     pub(crate) is_maybe_old: bool,
 }
 
-impl Snapshot {
+impl<'a> Snapshot<Saving<'a>> {
     /// The snapshot of this moment. Sources of the last one that have not been found again are kept.
     pub(crate) fn new(
-        state: &State,
+        state: &'a State,
         sources: &[Source],
         absent: &HashMap<PathBuf, SavedSource>,
         servers: &HashMap<PathBuf, u32>,
@@ -87,7 +87,10 @@ impl Snapshot {
             servers: servers.iter().map(|(path, server)| (bytes(path), *server)).collect(),
         }
     }
+}
 
+impl Snapshot {
+    /// Folders of servers, and their indices in the state.
     pub(crate) fn servers(&self) -> HashMap<PathBuf, u32> {
         let path = |bytes: &[u8]| PathBuf::from(OsString::from_vec(bytes.to_vec()));
         self.servers.iter().map(|(bytes, server)| (path(bytes), *server)).collect()
@@ -161,7 +164,7 @@ impl Store {
     }
 
     /// Saves, and says what may be published then.
-    pub(crate) fn commit(&mut self, snapshot: impl FnOnce() -> Snapshot) -> Permit {
+    pub(crate) fn commit<'a>(&mut self, snapshot: impl FnOnce() -> Snapshot<Saving<'a>>) -> Permit {
         if self.folder.is_none() {
             return Permit::Publish;
         }
@@ -196,7 +199,7 @@ impl Store {
         self.complaint.as_deref()
     }
 
-    fn save(&mut self, snapshot: impl FnOnce() -> Snapshot) -> io::Result<()> {
+    fn save<'a>(&mut self, snapshot: impl FnOnce() -> Snapshot<Saving<'a>>) -> io::Result<()> {
         if self.slots.is_none()
             && let Some(folder) = &self.folder
         {

@@ -23,8 +23,8 @@ pub(crate) enum Origin {
 pub(crate) struct Series {
     pub(crate) labels: Arc<str>,
     pub(crate) value: Value,
-    /// When its last line was read, in seconds since 1970.
-    pub(crate) last_seen: u64,
+    /// When its last line was read, in seconds of our own running time; four bytes, since there are many series.
+    pub(crate) last_seen: u32,
     /// The server (folder) that wrote it last; its silence hides gauges.
     pub(crate) server: u32,
 }
@@ -86,8 +86,15 @@ pub(crate) enum Taken {
 /// When and by whom a line was written.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Seen {
-    pub(crate) at: u64,
+    pub(crate) at: u32,
     pub(crate) server: u32,
+}
+
+impl Seen {
+    /// At this second of our own running time.
+    pub(crate) fn new(now: u64, server: u32) -> Self {
+        Self { at: u32::try_from(now).unwrap_or(u32::MAX), server }
+    }
 }
 
 impl Family {
@@ -176,7 +183,7 @@ impl Family {
     /// Drops the series whose last line is older than `oldest`; tells how many.
     pub(crate) fn expire(&mut self, oldest: u64) -> usize {
         let before = self.series.len();
-        self.series.retain(|series| series.last_seen >= oldest);
+        self.series.retain(|series| u64::from(series.last_seen) >= oldest);
         if self.series.len() < before {
             self.index.clear();
             for (series, at) in self.series.iter().zip(0..) {
@@ -206,7 +213,7 @@ impl Series {
     }
 
     /// A series as it was saved.
-    pub(crate) fn restored(labels: &str, value: Value, last_seen: u64, server: u32) -> Self {
+    pub(crate) fn restored(labels: &str, value: Value, last_seen: u32, server: u32) -> Self {
         Self { labels: labels.into(), value, last_seen, server }
     }
 

@@ -43,6 +43,8 @@ pub(crate) struct DerivedRoute {
 #[derive(Clone, Debug)]
 pub(crate) struct Identities {
     entries: Vec<Entry>,
+    /// The keys of all entries, one after the other.
+    keys: Vec<u8>,
     derived: Vec<DerivedRoute>,
     /// Indices of entries by their hash.
     table: HashTable<u32>,
@@ -55,15 +57,16 @@ pub(crate) struct Identities {
 /// Small, since there is one for each series.
 #[derive(Clone, Debug)]
 struct Entry {
-    key: Box<[u8]>,
+    /// Where its key begins in all keys, and how long its parts are.
+    key: u32,
+    front: u16,
+    back: u16,
     source: u32,
     series: Place,
     /// Index of the route as a duration; [`NONE`] without one.
     derived: u32,
     /// The entry of the record that came after the last one of this entry; itself at first.
     next: u32,
-    /// Where the first part of the key ends.
-    split: u16,
     /// Length of the host's name at the key's end.
     host: u16,
     has_requests: bool,
@@ -72,12 +75,10 @@ struct Entry {
 const NONE: u32 = u32::MAX;
 
 impl Entry {
-    fn key(&self) -> [&[u8]; 2] {
-        self.key.split_at_checked(self.split.into()).unwrap_or_default().into()
-    }
-
-    fn is(&self, source: u32, identity: &Identity<'_>) -> bool {
-        self.key() == identity.key && self.source == source && self.has_requests == identity.has_requests
+    fn key<'a>(&self, keys: &'a [u8]) -> [&'a [u8]; 2] {
+        let rest = keys.get(self.key as usize..).unwrap_or_default();
+        let (front, rest) = rest.split_at_checked(self.front.into()).unwrap_or_default();
+        [front, rest.get(..self.back.into()).unwrap_or_default()]
     }
 }
 
@@ -86,6 +87,7 @@ impl Identities {
     pub(crate) fn new(max: usize) -> Self {
         Self {
             entries: Vec::new(),
+            keys: Vec::new(),
             derived: Vec::new(),
             table: HashTable::new(),
             hasher: RandomState::default(),
@@ -104,7 +106,7 @@ impl Identities {
         let latest = self.entries.get(self.latest as usize);
         let next = latest.and_then(|latest| Some((latest.next, self.entries.get(latest.next as usize)?)));
         if let Some((at, entry)) = next.filter(|(_, entry)| entry.source == source)
-            && let Some(identity) = (identify.identify_as)(record, entry.key(), entry.host.into())
+            && let Some(identity) = (identify.identify_as)(record, entry.key(&self.keys), entry.host.into())
             && identity.has_requests == entry.has_requests
         {
             let route = self.route(entry);
@@ -113,15 +115,21 @@ impl Identities {
         }
         let identity = (identify.identify)(record)?;
         let hash = hash(&self.hasher, source, identity.key);
-        let is_it =
-            |at: &u32| self.entries.get(*at as usize).is_some_and(|entry| entry.is(source, &identity));
-        let found = self.table.find(hash, is_it).copied();
+        let found = self.table.find(hash, |at| self.is(*at, source, &identity)).copied();
         if let (Some(at), Some(latest)) = (found, self.entries.get_mut(self.latest as usize)) {
             latest.next = at;
         }
         self.latest = found.unwrap_or(NONE);
         let entry = found.and_then(|at| self.entries.get(at as usize));
         Some((identity, entry.map(|entry| self.route(entry))))
+    }
+
+    fn is(&self, at: u32, source: u32, identity: &Identity<'_>) -> bool {
+        self.entries.get(at as usize).is_some_and(|entry| {
+            entry.key(&self.keys) == identity.key
+                && entry.source == source
+                && entry.has_requests == identity.has_requests
+        })
     }
 
     fn route(&self, entry: &Entry) -> Route {
@@ -135,16 +143,14 @@ impl Identities {
             return;
         }
         let hash = hash(&self.hasher, source, identity.key);
-        let is_it = |at: &u32| self.entries.get(*at as usize).is_some_and(|entry| entry.is(source, identity));
-        let known = self.table.find(hash, is_it).copied();
+        let known = self.table.find(hash, |at| self.is(*at, source, identity)).copied();
         if known.is_none() && self.entries.len() >= self.max {
             self.clear();
         }
-        let (Ok(split), Ok(host)) = (u16::try_from(front.len()), u16::try_from(identity.host.len())) else {
-            return;
-        };
-        let (Ok(new), Ok(new_derived)) =
-            (u32::try_from(self.entries.len()), u32::try_from(self.derived.len()))
+        let lengths = [front.len(), back.len(), identity.host.len()].map(u16::try_from);
+        let places = [self.entries.len(), self.keys.len(), self.derived.len()].map(u32::try_from);
+        let ([Ok(front_length), Ok(back_length), Ok(host)], [Ok(new), Ok(start), Ok(new_derived)]) =
+            (lengths, places)
         else {
             return;
         };
@@ -162,12 +168,22 @@ impl Identities {
             (known.series, known.derived) = (route.series, derived);
             return;
         }
-        let key = [front, back].concat().into();
-        let (series, has_requests) = (route.series, identity.has_requests);
-        self.entries.push(Entry { key, source, series, derived, next: new, split, host, has_requests });
-        let (entries, hasher) = (&self.entries, &self.hasher);
+        self.keys.extend_from_slice(front);
+        self.keys.extend_from_slice(back);
+        self.entries.push(Entry {
+            key: start,
+            front: front_length,
+            back: back_length,
+            source,
+            series: route.series,
+            derived,
+            next: new,
+            host,
+            has_requests: identity.has_requests,
+        });
+        let (entries, keys, hasher) = (&self.entries, &self.keys, &self.hasher);
         self.table.insert_unique(hash, new, |at| {
-            entries.get(*at as usize).map_or(0, |entry| self::hash(hasher, entry.source, entry.key()))
+            entries.get(*at as usize).map_or(0, |entry| self::hash(hasher, entry.source, entry.key(keys)))
         });
     }
 

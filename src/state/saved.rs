@@ -11,17 +11,29 @@ use super::server::Server;
 use super::value::Value;
 use super::{Rules, SourceFacts, State, Told};
 use parsers::{Kind, Reason, Scope};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use std::sync::Arc;
 
-/// Everything that lines have added up to.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+/// Everything that lines have added up to, as it was saved.
+#[derive(Clone, Debug, Default, Deserialize)]
 pub struct SavedState {
     families: Vec<SavedFamily>,
     told: Vec<SavedType>,
     models: Vec<String>,
     sources: Vec<SourceFacts>,
     servers: Vec<Server>,
+    no_room: u64,
+}
+
+/// The same of a living state, written as it is: with a hundred thousand series a copy would cost more memory
+/// than all else. Its fields are those of [`SavedState`], in their order.
+#[derive(Debug, Serialize)]
+pub struct Saving<'a> {
+    families: Vec<SavingFamily<'a>>,
+    told: Vec<SavedType>,
+    models: Vec<&'a str>,
+    sources: &'a [SourceFacts],
+    servers: &'a [Server],
     no_room: u64,
 }
 
@@ -33,7 +45,7 @@ struct SavedType {
     families: usize,
 }
 
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 struct SavedFamily {
     origin: SavedOrigin,
     name: String,
@@ -47,6 +59,20 @@ struct SavedFamily {
     overflow: Option<SavedSeries>,
 }
 
+#[derive(Debug, Serialize)]
+struct SavingFamily<'a> {
+    origin: SavedOrigin,
+    name: &'a str,
+    unit: &'a str,
+    kind: Option<u8>,
+    labels: &'a [String],
+    shown: Vec<String>,
+    bounds: &'a [f64],
+    #[serde(serialize_with = "save_series")]
+    series: &'a [Series],
+    overflow: Option<SavingSeries<'a>>,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum SavedOrigin {
     Server,
@@ -57,17 +83,36 @@ enum SavedOrigin {
     Requests,
 }
 
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 struct SavedSeries {
     labels: String,
     value: Value,
-    last_seen: u64,
+    last_seen: u32,
     server: u32,
 }
 
+#[derive(Debug, Serialize)]
+struct SavingSeries<'a> {
+    labels: &'a str,
+    value: &'a Value,
+    last_seen: u32,
+    server: u32,
+}
+
+impl<'a> From<&'a Series> for SavingSeries<'a> {
+    fn from(series: &'a Series) -> Self {
+        let Series { labels, value, last_seen, server } = series;
+        Self { labels, value, last_seen: *last_seen, server: *server }
+    }
+}
+
+fn save_series<S: Serializer>(series: &[Series], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(series.iter().map(SavingSeries::from))
+}
+
 impl State {
-    /// A copy for a snapshot.
-    pub fn save(&self) -> SavedState {
+    /// The state for a snapshot.
+    pub fn save(&self) -> Saving<'_> {
         let mut told: Vec<_> = self.told.iter().collect();
         told.sort_unstable_by_key(|(_, told)| told.order);
         let told = told.into_iter().map(|(name, told)| SavedType {
@@ -76,12 +121,12 @@ impl State {
             families: told.families,
         });
         let families = self.families.iter().enumerate();
-        SavedState {
+        Saving {
             families: families.map(|(at, family)| self.save_family(at, family)).collect(),
             told: told.collect(),
-            models: self.models.iter().map(ToString::to_string).collect(),
-            sources: self.sources.clone(),
-            servers: self.servers.clone(),
+            models: self.models.iter().map(AsRef::as_ref).collect(),
+            sources: &self.sources,
+            servers: &self.servers,
             no_room: self.no_room,
         }
     }
@@ -118,28 +163,22 @@ impl State {
         state
     }
 
-    fn save_family(&self, at: usize, family: &Family) -> SavedFamily {
-        let series = |series: &Series| SavedSeries {
-            labels: series.labels.to_string(),
-            value: series.value.clone(),
-            last_seen: series.last_seen,
-            server: series.server,
-        };
-        SavedFamily {
+    fn save_family<'a>(&'a self, at: usize, family: &'a Family) -> SavingFamily<'a> {
+        SavingFamily {
             origin: match family.origin {
                 Origin::Log(Scope::Server) => SavedOrigin::Server,
                 Origin::Log(Scope::Model) => SavedOrigin::Model,
                 Origin::Derived if self.requests == Some(at) => SavedOrigin::Requests,
                 Origin::Derived => SavedOrigin::Derived,
             },
-            name: family.name.clone(),
-            unit: family.unit.clone(),
+            name: &family.name,
+            unit: &family.unit,
             kind: family.kind.map(code),
-            labels: family.label_names.clone(),
+            labels: &family.label_names,
             shown: self.shown_labels(at),
-            bounds: family.bounds.to_vec(),
-            series: family.series.iter().map(series).collect(),
-            overflow: family.overflow.as_ref().map(series),
+            bounds: &family.bounds,
+            series: &family.series,
+            overflow: family.overflow.as_ref().map(SavingSeries::from),
         }
     }
 
