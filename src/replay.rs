@@ -201,14 +201,13 @@ impl Replay {
             }
             Piece::HalfLine(_) | Piece::End => return 0,
         };
-        if let Some(rejection) = rejection {
+        if let Some(rejection) = rejection.filter(|rejection| !self.first_bad.contains_key(&rejection.reason))
+        {
             let what = rejection
                 .error
                 .map_or_else(|| rejection.reason.advice().to_owned(), |error| error.to_string());
             let place = format!("{}:{}", escape(name.as_bytes()), line + 1);
-            self.first_bad
-                .entry(rejection.reason)
-                .or_insert_with(|| format!("{place}: {what}: {}", escape(record)));
+            self.first_bad.insert(rejection.reason, format!("{place}: {what}: {}", escape(record)));
         }
         memchr::memchr_iter(b'\n', record).count().max(1) as u64
     }

@@ -1,6 +1,7 @@
 //! The nom pieces that formats share: expectations with a place, numbers, times, colours.
 
 use crate::{ParseError, Reason};
+use memchr::{memchr_iter, memrchr};
 use nom::branch::alt;
 use nom::bytes::complete::{tag, take_while, take_while_m_n};
 use nom::character::complete::{char, one_of};
@@ -67,6 +68,14 @@ pub(crate) fn finish<'a, T>(record: &str, result: Parsed<'a, T>) -> Result<T, Pa
             Err(ParseError::new(Reason::Malformed, "a whole record", record.len()))
         }
     }
+}
+
+/// The text before the next `|#`, which ends each part of a metric line.
+pub(crate) fn until_mark(input: &str) -> Parsed<'_, &str> {
+    let bytes = input.as_bytes();
+    let mut bars = memchr_iter(b'|', bytes).filter(|at| bytes.get(at + 1) == Some(&b'#'));
+    let parts = bars.next().and_then(|at| Some((input.get(at..)?, input.get(..at)?)));
+    parts.ok_or_else(|| nom::Err::Error(Fail::new(input, "\"|#\"", Reason::NotAMetric)))
 }
 
 /// A number as Java's `Double.toString` or Python prints it: `1`, `1.0`, `1.0E7`, `-0.0`, `4.9E-324`,
@@ -209,7 +218,7 @@ pub(crate) fn skip_colours(mut input: &str) -> &str {
 
 /// The text without any colours at its end.
 pub(crate) fn trim_colours(mut input: &str) -> &str {
-    while let Some(at) = input.rfind("\x1b[") {
+    while let Some(at) = memrchr(b'\x1b', input.as_bytes()) {
         match input.get(at..).map(colour) {
             Some(Ok(("", _))) => input = input.get(..at).unwrap_or_default(),
             _ => break,

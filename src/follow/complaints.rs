@@ -4,7 +4,7 @@ use super::discover::Problem;
 use crate::publish::PathProblem;
 use crate::state::Rejection;
 use parsers::Reason;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -20,7 +20,8 @@ pub(crate) struct Complaints {
     paths: HashMap<PathBuf, Problem>,
     files: HashMap<String, String>,
     stale: HashSet<String>,
-    lines: HashMap<(String, Reason), Instant>,
+    /// When each reason was said last, by source.
+    lines: HashMap<String, BTreeMap<Reason, Instant>>,
     hints: HashSet<String>,
     repeats: HashMap<PathBuf, String>,
 }
@@ -110,12 +111,11 @@ impl Complaints {
 
     /// Says why a line was rejected, once a minute per source and reason.
     pub(crate) fn line(&mut self, name: &str, record: &[u8], rejection: &Rejection) {
-        let now = Instant::now();
-        let key = (name.to_owned(), rejection.reason);
-        if self.lines.get(&key).is_some_and(|last| now.duration_since(*last) < REPEAT) {
+        let said = self.lines.get(name).and_then(|reasons| reasons.get(&rejection.reason));
+        if said.is_some_and(|said| said.elapsed() < REPEAT) {
             return;
         }
-        self.lines.insert(key, now);
+        self.lines.entry(name.to_owned()).or_default().insert(rejection.reason, Instant::now());
         let detail =
             rejection.error.map_or_else(|| rejection.reason.advice().to_owned(), |error| error.to_string());
         tracing::warn!(

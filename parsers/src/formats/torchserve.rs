@@ -32,6 +32,7 @@ use crate::json::{self, Json};
 use crate::{Catalog, Event, Outcome, ParseError, Reason};
 use console::Logged;
 pub(super) use identity::IDENTIFY;
+use memchr::memchr2;
 
 type Sink<'s> = &'s mut dyn FnMut(Event<'_>);
 
@@ -54,6 +55,9 @@ pub(super) fn parse_metric_file(
     if text.trim().is_empty() {
         return Ok(Outcome::Ignored);
     }
+    if is_other_text(text) {
+        return metric::line(text, catalog).map(|sample| tell(sink, Event::Sample(sample)));
+    }
     if text.starts_with("HostName=") && text.contains('\n') {
         return block::qlog(text).map(|sample| tell(sink, Event::Sample(sample)));
     }
@@ -72,6 +76,14 @@ pub(super) fn parse_metric_file(
         return Err(ParseError::new(Reason::NoData, "a metric, not a MutableLogEvent's address", 0));
     }
     metric::line(text, catalog).map(|sample| tell(sink, Event::Sample(sample)))
+}
+
+/// Whether a text cannot be any of the shapes that are tried one after the other: a log full of other text is passed
+/// over at the speed of reading it. Blocks and JSON have a first letter of their own, logged lines begin with a
+/// time, requests have a slash, an event's address an `@`; only a metric has none of these.
+fn is_other_text(text: &str) -> bool {
+    !text.starts_with(|c: char| c.is_ascii_digit() || matches!(c, '{' | 'H'))
+        && memchr2(b'/', b'@', text.as_bytes()).is_none()
 }
 
 /// Reads a line of `access_log.log`; nothing else can stand in it.

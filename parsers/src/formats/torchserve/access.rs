@@ -3,6 +3,7 @@
 
 use crate::grammar::civil;
 use crate::{Access, ParseError, Reason};
+use memchr::memmem;
 
 /// Whether a line's message begins like one of the access log: then it is one, whatever a client has put
 /// into its request, and never a metric.
@@ -28,8 +29,9 @@ fn message_of(text: &str) -> &str {
     // Another layout's prefix may hold dashes of its own; it ends before the client. Behind a metric's
     // dimensions or a request's quote a dash is part of what a client or a worker wrote.
     let is_prefix = |before: &str| !before.contains("|#") && !before.contains('"');
-    match rest.split_once(" - /") {
-        Some((before, _)) if is_prefix(before) => rest.get(before.len() + 3..).unwrap_or(message),
+    let prefix = memmem::find(rest.as_bytes(), b" - /").and_then(|at| rest.get(..at));
+    match prefix {
+        Some(before) if is_prefix(before) => rest.get(before.len() + 3..).unwrap_or(message),
         _ => message,
     }
 }

@@ -2,10 +2,10 @@
 //! `<name>.<unit>:<value>|#<dims>|#hostname:<host>[,requestID:<ids>],timestamp:<seconds>`.
 
 use super::prefix;
-use crate::grammar::{Fail, Parsed, expect, finish, number};
+use crate::grammar::{Fail, Parsed, expect, finish, number, until_mark};
 use crate::{Catalog, ParseError, Reason, Sample, Scope};
 use nom::Parser;
-use nom::bytes::complete::{tag, take_till1, take_until};
+use nom::bytes::complete::{tag, take_till1};
 use nom::combinator::all_consuming;
 
 /// The pieces of a metric, whatever the layout, before they are checked.
@@ -36,7 +36,7 @@ pub(super) fn message<'a>(
 }
 
 fn parts<'a>(text: &'a str, catalog: &Catalog) -> Parsed<'a, Parts<'a>> {
-    let (tail, head) = expect("\"|#\" after a metric's value", Reason::NotAMetric, take_until("|#"))(text)?;
+    let (tail, head) = expect("\"|#\" after a metric's value", Reason::NotAMetric, until_mark)(text)?;
     let Some((named, value)) = head.rsplit_once(':') else {
         return Err(nom::Err::Error(Fail::new(text, "<name>.<unit>:<value>", Reason::NotAMetric)));
     };
@@ -45,8 +45,7 @@ fn parts<'a>(text: &'a str, catalog: &Catalog) -> Parsed<'a, Parts<'a>> {
         return Err(nom::Err::Error(Fail::new(start, "<name>.<unit> before the value", Reason::NotAMetric)));
     };
     let (tail, _) = tag("|#")(tail)?;
-    let (tail, dims) =
-        expect("\"|#hostname:\" after the dimensions", Reason::Malformed, take_until("|#"))(tail)?;
+    let (tail, dims) = expect("\"|#hostname:\" after the dimensions", Reason::Malformed, until_mark)(tail)?;
     let labels = dimensions(dims)?;
     let (tail, _) =
         expect("\"|#hostname:\" after the dimensions", Reason::Malformed, tag("|#hostname:"))(tail)?;
