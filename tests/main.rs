@@ -22,6 +22,7 @@ mod golden;
 mod hostile;
 mod identity;
 mod kill;
+mod limits;
 mod prometheus;
 mod properties;
 mod rotation;

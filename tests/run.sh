@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # The one test command.
 #
-#   tests/run.sh          everything that fits into some minutes: format, lints, documentation, tests, a smoke run
-#                         of the fuzz targets, a few minutes of the torture driver where it is at hand
+#   tests/run.sh          everything that fits into some minutes: format, lints, documentation, tests, the cost of the
+#                         hot paths in instructions, a smoke run of the fuzz targets, a few minutes of the torture
+#                         driver where it is at hand
 #   tests/run.sh --long   also: the comparison with a real TorchServe, the rules for dependencies, 5 minutes of
 #                         each fuzz target, hours of the torture driver, also on tmpfs and overlay, bigger logs
 #                         and longer times in the tests
@@ -56,6 +57,7 @@ shellcheck shellcheck
 cc build-essential
 c++ build-essential
 strace strace
+valgrind valgrind
 faketime faketime
 prlimit util-linux
 unshare util-linux
@@ -103,6 +105,11 @@ tests() {
         export INFEROMETER_LONG=1
     fi
     cargo test --locked --workspace --no-fail-fast
+}
+
+# What an item of each hot path costs, against tests/bench/limits.txt. A time would fail on a busy machine.
+instructions() {
+    cargo bench --locked --quiet -- instructions
 }
 
 fuzzing() {
@@ -241,6 +248,7 @@ stage "shell scripts" shell_scripts
 stage "lints" lints
 stage "documentation" documentation
 stage "tests" tests
+stage "instruction counts" instructions
 plans=("clean 1 600 disk" "race 1 600 disk" "clean 2 600 disk" "race 2 600 disk")
 if [ -n "$long" ]; then
     plans=("race 1 10000 disk" "race 2 10000 disk" "clean 1 10000 disk" "clean 2 10000 disk")

@@ -1,0 +1,63 @@
+//! What the product costs: one program that measures it in four ways.
+//!
+//! | command | measures | takes |
+//! |---|---|---|
+//! | `cargo bench` | times of the hot paths; `cargo bench -- fold` only those | 15 s |
+//! | `cargo bench -- instructions` | instructions of the hot paths, held against `limits.txt`; part of `tests/run.sh` | 15 s |
+//! | `cargo bench -- growth` | the binary with more and more files and series; writes `deploy/performance` | 4 minutes |
+//! | `cargo bench -- compare` | the binary beside `wc -l` and other exporters; writes `deploy/performance` | 15 minutes |
+//!
+//! All inputs are made by `traffic`, from seeds.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::print_stdout,
+    missing_docs,
+    reason = "a measurement that cannot be taken ends by panicking, and prints when it can"
+)]
+
+mod compare;
+#[path = "../support_properties/drive.rs"]
+mod drive;
+mod growth;
+mod instructions;
+mod limits;
+mod paths;
+mod plot;
+mod program;
+mod report;
+mod speed;
+mod traffic;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    // Cargo adds the flag.
+    let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let is_good = match *words.as_slice() {
+        ["instructions"] => instructions::run(false),
+        ["instructions", "--update"] => instructions::run(true),
+        ["growth"] => {
+            growth::run();
+            true
+        }
+        ["compare"] => {
+            compare::run();
+            true
+        }
+        ["take", path, items, input] => {
+            instructions::take(path, items, input);
+            true
+        }
+        _ => {
+            divan::main();
+            true
+        }
+    };
+    if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
