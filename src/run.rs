@@ -74,12 +74,15 @@ fn serve(
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
         let (begun, has_begun) = tokio::sync::oneshot::channel();
+        let (alive, has_died) = tokio::sync::oneshot::channel::<()>();
         let follower = {
             let (board, waker, stop, rules) =
                 (board.clone(), waker.clone(), stop.clone(), config.rules.clone());
             let seconds = instruments.commit_seconds.clone();
             let mut follower = Follower::new(settings, rules, board, &waker)?;
             thread::Builder::new().name("follow".to_owned()).spawn(move || {
+                // Dropped with the thread, however it ends.
+                let _alive = alive;
                 follower.begin(follower.running_seconds());
                 // Nobody may be waiting any more.
                 let _nobody_waits: Result<(), ()> = begun.send(());
@@ -104,16 +107,11 @@ fn serve(
             tracing::info!(address = %address, path = web.telemetry_path, "listening");
         }
         greet(&addresses)?;
-        let follower_died = async {
-            while !follower.is_finished() {
-                tokio::time::sleep(Duration::from_millis(500)).await; // allow-sleep: polls a thread's end
-            }
-        };
         tokio::select! {
             _ = terminate.recv() => {},
             _ = interrupt.recv() => {},
             // A dead follower behind a live /metrics would be worse than no process.
-            () = follower_died => return Err(io::Error::other("the follower has ended unexpectedly")),
+            _ = has_died => return Err(io::Error::other("the follower has ended unexpectedly")),
         }
         tracing::info!("stopping");
         stop.store(true, Ordering::Release);

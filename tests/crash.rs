@@ -562,7 +562,7 @@ impl World {
         ["slot-a", "slot-b"].iter().any(|slot| {
             let mut magic = [0; 8];
             let file = fs::File::open(self.state(slot));
-            file.is_ok_and(|file| file.read_exact_at(&mut magic, 0).is_err() || magic != *b"INFMTR02")
+            file.is_ok_and(|file| file.read_exact_at(&mut magic, 0).is_err() || !magic.starts_with(b"INFMTR"))
         })
     }
 

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 /// The time between two reads while something waits for its commit anyway: what a writer could cut off again
 /// before it is read.
-const COALESCED: Duration = Duration::from_millis(20);
+const COALESCED: Duration = Duration::from_millis(50);
 
 /// The most that looking may take of the time: with many files it is done less often.
 const SHARE: u32 = 50;

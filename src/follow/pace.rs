@@ -99,7 +99,7 @@ impl Cost {
 }
 
 /// Lines that come this soon after a commit are not lone ones.
-const QUIET: Duration = Duration::from_millis(50);
+const QUIET: Duration = Duration::from_millis(25);
 
 impl Rhythm {
     pub(crate) const fn new(interval: Duration) -> Self {
