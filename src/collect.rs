@@ -10,6 +10,8 @@
 //!
 //! A new collector is one file with a type that implements [`Collector`], and one line in [`COLLECTORS`].
 
+mod host;
+mod kernel;
 mod pace;
 mod reading;
 pub mod worker;
@@ -25,11 +27,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// All collectors, in the order in which their families are shown.
-pub const COLLECTORS: &[Entry] = &[Entry {
-    name: "worker",
-    summary: "the model server's worker processes, by model",
-    open: |context| Box::new(worker::WorkerCollector::new(context)),
-}];
+pub const COLLECTORS: &[Entry] = &[
+    Entry {
+        name: "host",
+        summary: "the machine: CPU, memory, disks, file systems, network",
+        open: |context| Box::new(host::HostCollector::new(context)),
+    },
+    Entry {
+        name: "worker",
+        summary: "the model server's worker processes, by model",
+        open: |context| Box::new(worker::WorkerCollector::new(context)),
+    },
+];
 
 /// One collector of the table.
 #[derive(Clone, Copy, Debug)]
