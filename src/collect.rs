@@ -10,6 +10,7 @@
 //!
 //! A new collector is one file with a type that implements [`Collector`], and one line in [`COLLECTORS`].
 
+mod cgroup;
 mod host;
 mod kernel;
 mod pace;
@@ -32,6 +33,11 @@ pub const COLLECTORS: &[Entry] = &[
         name: "host",
         summary: "the machine: CPU, memory, disks, file systems, network",
         open: |context| Box::new(host::HostCollector::new(context)),
+    },
+    Entry {
+        name: "cgroup",
+        summary: "the container that it runs in, and the model server's",
+        open: |context| Box::new(cgroup::CgroupCollector::new(context)),
     },
     Entry {
         name: "worker",

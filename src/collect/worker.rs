@@ -42,6 +42,8 @@ impl Identity {
 pub struct Workers {
     /// By process id as our own PID namespace counts.
     pub by_pid: HashMap<u32, Arc<Identity>>,
+    /// The worker that has run longest, named or not: its cgroup is the server's.
+    pub oldest: Option<u32>,
 }
 
 /// Finds and measures the workers.
