@@ -135,8 +135,8 @@ impl fmt::Debug for Context {
 }
 
 impl Context {
-    /// A context in which no log names a worker.
-    pub fn without_names(settings: Settings) -> Self {
-        Self { settings, names: Arc::new(|| Arc::new([])), workers: Arc::default() }
+    /// A context in which `names` tells the workers' names.
+    pub fn new(settings: Settings, names: Arc<dyn Fn() -> Arc<[worker::Named]> + Send + Sync>) -> Self {
+        Self { settings, names, workers: Arc::default() }
     }
 }

@@ -1,5 +1,7 @@
 //! Wiring: each command's parts, put together.
 
+mod workers;
+
 use crate::collect::{self, Collection, Context, Readings};
 use crate::config::{Command, Config, DemoFlags, Stop, WebFlags};
 use crate::exit::End;
@@ -69,8 +71,8 @@ fn serve(
 ) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let instruments = Instruments::new().map_err(io::Error::other)?;
-    let context = Context::without_names(collectors.clone());
-    let board = Arc::new(Board { readings: Readings::enabled(&context), ..Board::default() });
+    let board = Arc::new(Board { readings: Readings::enabled(collectors), ..Board::default() });
+    let context = Context::new(collectors.clone(), workers::names(board.clone()));
     let waker = Waker::default();
     let stop = Arc::new(AtomicBool::new(false));
     runtime.block_on(async {

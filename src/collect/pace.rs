@@ -1,6 +1,6 @@
 //! The collectors' threads: measure, publish, wait for the next turn.
 
-use super::{COLLECTORS, Collector, Context, Entry, Post, Reading, Readings, Trouble};
+use super::{COLLECTORS, Collector, Context, Entry, Post, Reading, Readings, Settings, Trouble};
 use crate::metric::FamilyView;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -24,7 +24,7 @@ impl Collection {
     /// When the system gives no thread.
     pub fn start(context: &Context, readings: &Readings) -> io::Result<Self> {
         let mut collection = Self::default();
-        for entry in enabled(context) {
+        for entry in enabled(&context.settings) {
             let Some(post) = readings.post(entry.name).cloned() else { continue };
             let context = context.clone();
             collection.add(post, move || (entry.open)(&context))?;
@@ -52,14 +52,14 @@ impl Collection {
 }
 
 /// The collectors of the table that are on, in its order.
-fn enabled(context: &Context) -> impl Iterator<Item = &'static Entry> {
-    COLLECTORS.iter().filter(|entry| context.settings.enabled.contains(&entry.name))
+fn enabled(settings: &Settings) -> impl Iterator<Item = &'static Entry> {
+    COLLECTORS.iter().filter(|entry| settings.enabled.contains(&entry.name))
 }
 
 impl Readings {
     /// Empty readings of the collectors that are on.
-    pub fn enabled(context: &Context) -> Self {
-        Self::of(enabled(context), context.settings.interval)
+    pub fn enabled(settings: &Settings) -> Self {
+        Self::of(enabled(settings), settings.interval)
     }
 }
 
