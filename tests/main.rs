@@ -12,6 +12,7 @@
 )]
 
 mod alike;
+mod collect;
 mod commands;
 mod crash;
 mod exactly_once;
@@ -32,3 +33,4 @@ mod support_prometheus;
 mod support_properties;
 mod support_tidy;
 mod tidy;
+mod workers;

@@ -61,9 +61,16 @@ pub struct Post {
     pub interval: Duration,
     /// Its reading.
     pub cell: Cell<Reading>,
+    /// When it was told to measure; one that hangs in its first measurement is known by that.
+    pub since: Instant,
 }
 
 impl Post {
+    /// A post without a reading.
+    pub fn new(collector: &'static str, interval: Duration) -> Self {
+        Self { collector, interval, cell: Cell::default(), since: Instant::now() }
+    }
+
     /// The reading with its families, unless they are too old to be shown.
     fn current(&self, now: Instant) -> Option<Arc<Reading>> {
         let reading = self.cell.get();
@@ -83,8 +90,8 @@ pub struct Readings(Vec<Arc<Post>>);
 impl Readings {
     /// Empty readings of these collectors.
     pub fn of(entries: impl IntoIterator<Item = &'static Entry>, interval: Duration) -> Self {
-        let post = |entry: &Entry| Post { collector: entry.name, interval, cell: Cell::default() };
-        Self(entries.into_iter().map(|entry| Arc::new(post(entry))).collect())
+        let post = |entry: &'static Entry| Arc::new(Post::new(entry.name, interval));
+        Self(entries.into_iter().map(post).collect())
     }
 
     /// Where a collector puts its readings; none if it is off.
@@ -126,11 +133,16 @@ impl Readings {
         );
         for post in &self.0 {
             let reading = post.cell.get();
-            let Some(outcome) = &reading.outcome else { continue };
+            let label = [("collector", post.collector)];
+            let Some(outcome) = &reading.outcome else {
+                if !post.is_fresh(Some(post.since), now) {
+                    success.push(&label, 0.0);
+                }
+                continue;
+            };
             if matches!(outcome.trouble, Some(Trouble::Absent(_))) {
                 continue;
             }
-            let label = [("collector", post.collector)];
             let is_good = outcome.trouble.is_none() && post.is_fresh(reading.taken, now);
             success.push(&label, f64::from(u8::from(is_good)));
             duration.push(&label, outcome.duration.as_secs_f64());

@@ -18,7 +18,7 @@ use crate::publish::Cell;
 use find::{Finder, Found};
 use name::Names;
 use process::Stat;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -40,13 +40,15 @@ pub(super) struct WorkerCollector {
     names: Names,
     /// By number.
     workers: BTreeMap<u32, Worker>,
+    /// Numbers that several servers use; said once.
+    ambiguous: BTreeSet<u32>,
 }
 
 /// One worker: its processes and what is known about it.
 #[derive(Debug, Default)]
 struct Worker {
     identity: Option<Arc<Identity>>,
-    /// The process that the server started, with its start time in ticks and the process that started it.
+    /// The process that the server started, with its start time in ticks, and the server.
     main: Option<(u32, u64, u32)>,
     /// CPU seconds of its processes when they were last looked at, by id and start time.
     cpu: HashMap<(u32, u64), f64>,
@@ -64,6 +66,7 @@ impl WorkerCollector {
             published: context.workers.clone(),
             names: Names::default(),
             workers: BTreeMap::new(),
+            ambiguous: BTreeSet::new(),
         }
     }
 }
@@ -75,10 +78,7 @@ impl Collector for WorkerCollector {
             .find()
             .map_err(|error| Trouble::Failed(format!("cannot list {}: {error}", self.procfs.display())))?;
         self.names.take(&(self.given)());
-        let mut by_number: BTreeMap<u32, Vec<Found>> = BTreeMap::new();
-        for process in found {
-            by_number.entry(process.number).or_default().push(process);
-        }
+        let by_number = self.ours(found);
         self.workers.retain(|number, _| by_number.contains_key(number));
         let boot = match by_number.is_empty() {
             true => None,
@@ -86,7 +86,7 @@ impl Collector for WorkerCollector {
         };
         let mut families = Families::default();
         let mut published = Workers::default();
-        let oldest = by_number.values().flatten().filter(|process| process.is_main);
+        let oldest = by_number.values().flatten().filter(|process| process.is_root());
         published.oldest = oldest.min_by_key(|process| process.stat.start).map(|process| process.id);
         for (number, processes) in by_number {
             let worker = self.workers.entry(number).or_default();
@@ -98,6 +98,39 @@ impl Collector for WorkerCollector {
         }
         self.published.put(published);
         Ok(families.0.into())
+    }
+}
+
+impl WorkerCollector {
+    /// The processes by number. Where process ids of the whole machine are visible, several servers may have a
+    /// worker of one number: the one whose cgroup is nearest to ours is meant, the other container of our pod. Of
+    /// two that are equally near nobody knows, so that none is shown.
+    fn ours(&mut self, found: Vec<Found>) -> BTreeMap<u32, Vec<Found>> {
+        let mut by_number: BTreeMap<u32, Vec<Found>> = BTreeMap::new();
+        for process in found {
+            by_number.entry(process.worker.number).or_default().push(process);
+        }
+        let mut ambiguous = BTreeSet::new();
+        for (number, processes) in &mut by_number {
+            let nearest = processes.iter().map(|process| process.worker.nearness).max();
+            processes.retain(|process| Some(process.worker.nearness) == nearest);
+            let servers: BTreeSet<u32> = processes.iter().map(|process| process.worker.server).collect();
+            if servers.len() > 1 {
+                ambiguous.insert(*number);
+            }
+        }
+        by_number.retain(|number, _| !ambiguous.contains(number));
+        for number in ambiguous.difference(&self.ambiguous) {
+            tracing::warn!(number, "several servers have a worker of this number; it is not shown");
+        }
+        self.ambiguous = ambiguous;
+        by_number
+    }
+}
+
+impl Found {
+    fn is_root(&self) -> bool {
+        self.id == self.worker.root
     }
 }
 
@@ -115,12 +148,12 @@ impl Worker {
         } else {
             // It was restarted: its counter starts at 0, as any process' does.
             self.ended = 0.0;
-            let first = processes.iter().min_by_key(|process| (!process.is_main, process.stat.start));
+            let first = processes.iter().min_by_key(|process| (!process.is_root(), process.stat.start));
             let before = self.main;
-            self.main = first.map(|process| (process.id, process.stat.start, process.stat.parent));
+            self.main = first.map(|process| (process.id, process.stat.start, process.worker.server));
             // A server that was restarted, too, may have given the number to another model.
-            let parent = |main: Option<(u32, u64, u32)>| main.map(|(_, _, parent)| parent);
-            if parent(before) != parent(self.main) {
+            let server = |main: Option<(u32, u64, u32)>| main.map(|(_, _, server)| server);
+            if server(before) != server(self.main) {
                 self.identity = None;
             }
         }
@@ -188,9 +221,11 @@ impl Families {
 mod tests {
     use super::*;
 
+    /// Process 1 and 2 are servers.
     fn process(id: u32, start: u64, parent: u32, cpu: u64) -> Found {
         let stat = Stat { parent, cpu, threads: 1, start, pages: 1, is_dead: false };
-        Found { id, number: 9000, is_main: parent == 1, stat }
+        let (root, server) = if parent < 3 { (id, parent) } else { (parent, 1) };
+        Found { id, worker: find::Worker { number: 9000, root, server, nearness: 0 }, stat }
     }
 
     fn total(worker: &Worker) -> f64 {
@@ -219,9 +254,7 @@ mod tests {
         worker.see(&[process(20, 30_000, 1, 0)]);
         worker.call(Some(&named(1000, "W-9000-a_1.0")), Some(900));
         assert!(worker.identity.is_some());
-        let mut restarted = process(30, 50_000, 2, 0);
-        restarted.is_main = true;
-        worker.see(&[restarted]);
+        worker.see(&[process(30, 50_000, 2, 0)]);
         worker.call(Some(&named(1000, "W-9000-a_1.0")), Some(900));
         assert_eq!(None, worker.identity);
         worker.call(Some(&named(1410, "W-9000-b_1.0")), Some(900));

@@ -27,7 +27,7 @@ const MEMORY: &[(&str, &str, &str)] = &[
     ("Dirty", "dirty", "Memory that waits to be written to disks."),
     ("Writeback", "writeback", "Memory that is being written to disks."),
     ("Slab", "slab", "The kernel's own objects."),
-    ("SReclaimable", "s_reclaimable", "The kernel's own objects that it could give up."),
+    ("SReclaimable", "slab_reclaimable", "The kernel's own objects that it could give up."),
     ("KernelStack", "kernel_stack", "Stacks of the kernel."),
     ("PageTables", "page_tables", "Page tables."),
     ("Committed_AS", "committed_as", "Memory that programs were promised."),

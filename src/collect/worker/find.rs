@@ -24,11 +24,20 @@ const TURNS_UNLISTED: u32 = 12;
 #[derive(Clone, Debug)]
 pub(super) struct Found {
     pub(super) id: u32,
-    /// The worker's number.
-    pub(super) number: u32,
-    /// The server started it; otherwise a worker did.
-    pub(super) is_main: bool,
+    pub(super) worker: Worker,
     pub(super) stat: Stat,
+}
+
+/// Whose a worker's process is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Worker {
+    pub(super) number: u32,
+    /// The process that the server started; the others were started by it.
+    pub(super) root: u32,
+    /// The process that started the root: the server.
+    pub(super) server: u32,
+    /// How close its cgroup is to ours: containers of a pod are closer than those of two.
+    pub(super) nearness: i64,
 }
 
 /// Remembers what processes are.
@@ -48,7 +57,7 @@ enum Kind {
     /// Not a worker, and nobody's child that is one.
     Other { is_settled: bool },
     /// A worker's process.
-    Worker { number: u32, is_main: bool, start: u64, is_settled: bool },
+    Worker { worker: Worker, start: u64, is_settled: bool },
 }
 
 impl Finder {
@@ -74,14 +83,14 @@ impl Finder {
             self.ask(id, uptime);
         }
         let workers = self.known.iter().filter_map(|(id, kind)| match kind {
-            Kind::Worker { number, is_main, start, .. } => Some((*id, *number, *is_main, *start)),
+            Kind::Worker { worker, start, .. } => Some((*id, *worker, *start)),
             Kind::Other { .. } => None,
         });
         let mut ended = Vec::new();
-        for (id, number, is_main, start) in workers {
+        for (id, worker, start) in workers {
             let stat = Stat::read(&self.folder(id)).filter(|stat| stat.start == start && !stat.is_dead);
             match stat {
-                Some(stat) => found.push(Found { id, number, is_main, stat }),
+                Some(stat) => found.push(Found { id, worker, stat }),
                 None => ended.push(id),
             }
         }
@@ -142,15 +151,18 @@ impl Finder {
             return;
         };
         let is_settled = uptime.is_some_and(|uptime| uptime - Stat::seconds(stat.start) > SETTLED);
-        // What a worker starts is its own, unless it is a worker itself.
+        // What a worker starts is its own, unless it is another worker.
         let parents = match self.known.get(&stat.parent) {
-            Some(Kind::Worker { number, .. }) => Some(*number),
+            Some(Kind::Worker { worker, .. }) => Some(*worker),
             _ => None,
         };
-        let kind = match number.or(parents) {
-            Some(number) => {
-                Kind::Worker { number, is_main: parents != Some(number), start: stat.start, is_settled }
-            }
+        let is_its_own = |number: &u32| parents.is_none_or(|parent| parent.number != *number);
+        let root = number.filter(is_its_own).map(|number| {
+            let nearness = nearness(&cgroup(&self.procfs.join("self")), &cgroup(&folder));
+            Worker { number, root: id, server: stat.parent, nearness }
+        });
+        let kind = match root.or(parents) {
+            Some(worker) => Kind::Worker { worker, start: stat.start, is_settled },
             None => Kind::Other { is_settled },
         };
         self.known.insert(id, kind);
@@ -160,5 +172,41 @@ impl Finder {
         let mut buffer = self.procfs.clone();
         buffer.push(Path::new(&id.to_string()));
         buffer
+    }
+}
+
+/// The path of a process's cgroup in the hierarchy that containers are told apart by.
+fn cgroup(process: &Path) -> String {
+    let text = text(&process.join("cgroup")).unwrap_or_default();
+    let path = |is_meant: &dyn Fn(&str) -> bool| {
+        let mut lines = text.lines().map(|line| line.splitn(3, ':').skip(1));
+        lines.find_map(|mut parts| is_meant(parts.next()?).then(|| parts.next().map(str::to_owned))?)
+    };
+    path(&|controllers| controllers == "memory").or_else(|| path(&str::is_empty)).unwrap_or_default()
+}
+
+/// Common folders of two paths, less the steps up that a path of another cgroup namespace begins with.
+fn nearness(ours: &str, theirs: &str) -> i64 {
+    let parts =
+        |path: &str| path.split('/').filter(|part| !part.is_empty()).map(str::to_owned).collect::<Vec<_>>();
+    let (ours, theirs) = (parts(ours), parts(theirs));
+    let common = ours.iter().zip(&theirs).take_while(|(ours, theirs)| ours == theirs).count();
+    let up = theirs.iter().filter(|part| *part == "..").count();
+    i64::try_from(common).unwrap_or(0) - i64::try_from(up).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_container_of_our_pod_is_nearer_than_one_of_another() {
+        for (ours, pods, others) in [
+            ("/kubepods/podA/c1", "/kubepods/podA/c2", "/kubepods/podB/c3"),
+            ("/", "/../c2", "/../../podB/c3"),
+            ("/user.slice", "/user.slice", "/docker/x"),
+        ] {
+            assert!(nearness(ours, pods) > nearness(ours, others), "{ours}");
+        }
     }
 }
