@@ -11,6 +11,7 @@
 //! A new collector is one file with a type that implements [`Collector`], and one line in [`COLLECTORS`].
 
 mod cgroup;
+pub mod gpu;
 mod host;
 mod kernel;
 mod pace;
@@ -43,6 +44,11 @@ pub const COLLECTORS: &[Entry] = &[
         name: "worker",
         summary: "the model server's worker processes, by model",
         open: |context| Box::new(worker::WorkerCollector::new(context)),
+    },
+    Entry {
+        name: "gpu",
+        summary: "the NVIDIA GPUs",
+        open: |context| Box::new(gpu::GpuCollector::new(context)),
     },
 ];
 
