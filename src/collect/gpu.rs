@@ -40,8 +40,11 @@ const PAUSE_MIN: Duration = Duration::from_secs(1);
 /// Longest pause, and the one between two looks for a library.
 const PAUSE_MAX: Duration = Duration::from_secs(60);
 
-/// A call that takes longer hangs.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// A turn that takes longer hangs in a call.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// The same for the first one: a driver without persistence mode starts each GPU then, which takes a second or two.
+const PATIENCE_TO_OPEN: Duration = Duration::from_secs(60);
 
 /// Most codes of XID errors that are told apart; NVIDIA has about 150, a GPU that breaks sends a few.
 const XIDS_MAX: usize = 32;
@@ -53,6 +56,8 @@ pub(super) struct GpuCollector {
     /// Name of the machine, where dcgm-exporter's names are wanted.
     hostname: Option<String>,
     session: Option<Session>,
+    /// The session has answered before.
+    has_answered: bool,
     /// The last question has no answer yet.
     is_late: bool,
     /// When NVML may be initialised again, and the pause after that; none while all is well.
@@ -102,6 +107,7 @@ impl GpuCollector {
             procfs: settings.procfs.clone(),
             hostname,
             session: None,
+            has_answered: false,
             is_late: false,
             retry: None,
             trouble: Trouble::Absent(String::new()),
@@ -123,33 +129,36 @@ impl GpuCollector {
         !self.is_hopeless && self.retry.is_none_or(|(due, _)| now >= due)
     }
 
-    /// A session that may be asked: the present one, or a new one when it is time for that.
-    fn session(&mut self, now: Instant) -> Result<&mut Session, Trouble> {
-        if self.session.is_some() && self.retry.is_some() && self.is_due(now) {
-            let has_closed = self.session.as_mut().is_none_or(|session| session.has_closed(PATIENCE));
-            if !has_closed {
+    /// Makes sure of a session that may be asked: the present one, or a new one when it is time for that.
+    fn open(&mut self, now: Instant) -> Result<(), Trouble> {
+        if let Some(session) = self.session.as_mut().filter(|_| self.retry.is_some_and(|(due, _)| now >= due))
+        {
+            if !session.has_closed(PATIENCE) {
                 return Err(hangs());
             }
-            self.session = None;
-            self.is_late = false;
+            self.forget_session();
         }
-        match &mut self.session {
-            Some(session) => Ok(session),
-            absent => {
-                if self.is_hopeless || self.retry.is_some_and(|(due, _)| now < due) {
-                    return Err(self.trouble.clone());
-                }
-                let session =
-                    Session::open().map_err(|error| Trouble::Failed(format!("no thread: {error}")))?;
-                Ok(absent.insert(session))
+        if self.session.is_none() {
+            if !self.is_due(now) {
+                return Err(self.trouble.clone());
             }
+            let session = Session::open().map_err(|error| Trouble::Failed(format!("no thread: {error}")))?;
+            self.session = Some(session);
         }
+        Ok(())
+    }
+
+    fn forget_session(&mut self) {
+        self.session = None;
+        self.is_late = false;
+        self.has_answered = false;
     }
 
     /// There is no session: what to say about it, and when to try again.
     fn refused(&mut self, refusal: Refusal, now: Instant) -> Trouble {
-        self.session = None;
+        self.forget_session();
         self.schedule(now);
+        let is_absent = matches!(refusal, Refusal::NoLibrary | Refusal::NoDriver | Refusal::Unusable);
         let text = match refusal {
             Refusal::NoLibrary => {
                 self.retry = Some((now + PAUSE_MAX, PAUSE_MAX));
@@ -160,29 +169,34 @@ impl GpuCollector {
                 self.is_hopeless = true;
                 "libnvidia-ml.so.1 has no nvmlShutdown: it is no NVML".to_owned()
             }
+            Refusal::NoDriver => "the NVIDIA driver is not loaded".to_owned(),
             Refusal::Refused(text) => format!("NVML does not start: {text}"),
         };
-        self.trouble = if self.has_measured { Trouble::Failed(text) } else { Trouble::Absent(text) };
+        // Where GPUs have answered before, it is a fault that there are none.
+        let is_absent = is_absent && !self.has_measured;
+        self.trouble = if is_absent { Trouble::Absent(text) } else { Trouble::Failed(text) };
         self.trouble.clone()
     }
 
     /// What a turn says, as families.
     fn shown(&mut self, turn: Turn, now: Instant) -> Result<Vec<FamilyView>, Trouble> {
         self.memory.take(&turn);
-        if turn.errors.broken.is_empty() && !turn.has_changed {
-            self.retry = None;
-        } else if turn.has_changed {
+        self.say_broken(&turn);
+        let is_well = turn.errors.broken.is_empty();
+        if turn.has_changed {
             self.retry = Some((now, PAUSE_MIN));
+        } else if is_well && turn.expected == 0 {
+            if self.is_due(now) {
+                // One may be added, or given to this container.
+                self.retry = Some((now + PAUSE_MAX, PAUSE_MAX));
+            }
+            return Err(Trouble::Absent("the NVIDIA driver has no GPU for us".to_owned()));
+        } else if is_well {
+            self.retry = None;
         } else if self.is_due(now) {
             self.schedule(now);
         }
-        self.say_broken(&turn);
         if turn.gpus.is_empty() {
-            if turn.errors.broken.is_empty() && turn.expected == 0 {
-                // One may be added, or given to this container.
-                self.retry = Some((now + PAUSE_MAX, PAUSE_MAX));
-                return Err(Trouble::Absent("the NVIDIA driver has no GPU for us".to_owned()));
-            }
             let why: Vec<&str> = turn.errors.counts.keys().copied().collect();
             return Err(Trouble::Failed(format!("no GPU answers: {}", why.join(", "))));
         }
@@ -234,12 +248,14 @@ impl GpuCollector {
 impl Collector for GpuCollector {
     fn read(&mut self) -> Result<Vec<FamilyView>, Trouble> {
         let now = Instant::now();
-        let is_late = self.is_late;
+        self.open(now)?;
         let ask = Ask { with_processes: !self.workers.get().by_pid.is_empty() };
-        let session = self.session(now)?;
-        match session.ask(ask, is_late, PATIENCE) {
+        let patience = if self.has_answered { PATIENCE } else { PATIENCE_TO_OPEN };
+        let Some(session) = &mut self.session else { return Err(self.trouble.clone()) };
+        match session.ask(ask, self.is_late, patience) {
             Ok(answer) => {
                 self.is_late = false;
+                self.has_answered = true;
                 match answer {
                     Ok(turn) => self.shown(turn, now),
                     Err(refusal) => Err(self.refused(refusal, now)),
@@ -250,7 +266,6 @@ impl Collector for GpuCollector {
                 Err(hangs())
             }
             Err(Silence::Ended) => {
-                self.is_late = false;
                 Err(self.refused(Refusal::Refused("its thread has ended".to_owned()), now))
             }
         }

@@ -199,7 +199,7 @@ fn field(row: &Row, sample: &SampleValue) -> Result<f64, Fault> {
         SampleValue::F64(value) => value,
     };
     Ok(match row.read {
-        Read::Field(_, factor) => value * factor,
+        Read::Field(_, divisor) => value / divisor,
         _ => value,
     })
 }

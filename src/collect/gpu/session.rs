@@ -55,6 +55,8 @@ pub(super) enum Refusal {
     NoLibrary,
     /// A library that cannot be given back once it is in use.
     Unusable,
+    /// The library is here, and no driver: as in an image that brings it along.
+    NoDriver,
     /// The library says no; the text says why.
     Refused(String),
 }
@@ -224,6 +226,7 @@ fn library() -> Result<Nvml, Refusal> {
             Ok(nvml) => return Ok(nvml),
             // Not there, or another library of that name.
             Err(NvmlError::LibloadingError(_) | NvmlError::FailedToLoadSymbol(_)) => {}
+            Err(NvmlError::DriverNotLoaded) => return Err(Refusal::NoDriver),
             Err(error) => return Err(Refusal::Refused(error.to_string())),
         }
     }

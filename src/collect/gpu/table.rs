@@ -38,7 +38,7 @@ pub(super) enum Read {
     Call(fn(&Look<'_>) -> Result<f64, Fault>),
     /// A call when the device is opened: it does not change.
     Once(fn(&Look<'_>) -> Result<f64, Fault>),
-    /// A field value by its number, times a factor. All fields of a device are one call.
+    /// A field value by its number, divided by that. All fields of a device are one call.
     Field(u32, f64),
     /// A field that counts bytes. One of 32 bits would wrap several times between two scrapes and say nothing.
     Wide(u32),
@@ -152,7 +152,7 @@ pub const FAMILIES: &[Family] = &[
     counter(
         "gpu_energy_joules_total",
         "Energy used since the driver was loaded; Volta and newer (field 83).",
-        &[one(Field(field::NVML_FI_DEV_TOTAL_ENERGY_CONSUMPTION, 1e-3))],
+        &[one(Field(field::NVML_FI_DEV_TOTAL_ENERGY_CONSUMPTION, 1e3))],
     ),
     by(
         "clock",
@@ -231,12 +231,12 @@ pub const FAMILIES: &[Family] = &[
             "gpu_throttled_seconds_total",
             "Time for which the clocks were held down for a reason since the driver was loaded (fields 74 to 79).",
             &[
-                row("power", Field(field::NVML_FI_DEV_PERF_POLICY_POWER, 1e-9)),
-                row("thermal", Field(field::NVML_FI_DEV_PERF_POLICY_THERMAL, 1e-9)),
-                row("sync_boost", Field(field::NVML_FI_DEV_PERF_POLICY_SYNC_BOOST, 1e-9)),
-                row("board_limit", Field(field::NVML_FI_DEV_PERF_POLICY_BOARD_LIMIT, 1e-9)),
-                row("low_utilization", Field(field::NVML_FI_DEV_PERF_POLICY_LOW_UTILIZATION, 1e-9)),
-                row("reliability", Field(field::NVML_FI_DEV_PERF_POLICY_RELIABILITY, 1e-9)),
+                row("power", Field(field::NVML_FI_DEV_PERF_POLICY_POWER, 1e9)),
+                row("thermal", Field(field::NVML_FI_DEV_PERF_POLICY_THERMAL, 1e9)),
+                row("sync_boost", Field(field::NVML_FI_DEV_PERF_POLICY_SYNC_BOOST, 1e9)),
+                row("board_limit", Field(field::NVML_FI_DEV_PERF_POLICY_BOARD_LIMIT, 1e9)),
+                row("low_utilization", Field(field::NVML_FI_DEV_PERF_POLICY_LOW_UTILIZATION, 1e9)),
+                row("reliability", Field(field::NVML_FI_DEV_PERF_POLICY_RELIABILITY, 1e9)),
             ],
         ),
     ),

@@ -331,7 +331,7 @@ fn field(given: &Given, value: &mut nvml::nvmlFieldValue_t) {
     let text = match line {
         Some(line) => outcome(line),
         None if is_strict => Err(NOT_SUPPORTED),
-        None => Ok(Some((1_000 * u64::from(value.fieldId) + u64::from(given.unit.device)).to_string())),
+        None => Ok(Some(default_field(value.fieldId, given.unit.device).to_string())),
     };
     match text {
         Ok(text) => {
@@ -348,6 +348,18 @@ fn field(given: &Given, value: &mut nvml::nvmlFieldValue_t) {
             }
         }
         Err(code) => value.nvmlReturn = code,
+    }
+}
+
+/// Degrees for the temperature, nothing where a number would be bad news, else a number that tells field and device.
+fn default_field(id: u32, device: u32) -> u64 {
+    match id {
+        nvml::field_id::NVML_FI_DEV_MEMORY_TEMP => 60 + u64::from(device),
+        nvml::field_id::NVML_FI_DEV_RETIRED_PENDING
+        | nvml::field_id::NVML_FI_DEV_REMAPPED_PENDING
+        | nvml::field_id::NVML_FI_DEV_REMAPPED_FAILURE
+        | nvml::field_id::NVML_FI_DEV_GET_GPU_RECOVERY_ACTION => 0,
+        _ => 1_000 * u64::from(id) + u64::from(device),
     }
 }
 
