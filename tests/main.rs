@@ -20,6 +20,8 @@ mod exposition;
 mod faults;
 mod fold;
 mod golden;
+mod gpu;
+mod gpu_faults;
 mod hostile;
 mod identity;
 mod kill;

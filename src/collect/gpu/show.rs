@@ -5,6 +5,7 @@ use super::session::Turn;
 use super::table::FAMILIES;
 use crate::collect::worker::Workers;
 use crate::metric::{FamilyView, SeriesView, Shown, Type};
+use std::collections::BTreeMap;
 
 /// Families that are not answers to one question: name, HELP, type.
 pub const OTHERS: &[(&str, &str, Type)] = &[
@@ -126,13 +127,17 @@ fn instances(turn: &Turn) -> impl Iterator<Item = FamilyView> {
     std::iter::once(info).chain(memory)
 }
 
-/// GPU memory of the worker processes among those that hold some.
+/// GPU memory of the worker processes among those that hold some. A worker may have several processes.
 pub(super) fn workers(turn: &Turn, workers: &Workers) -> FamilyView {
-    let mut family = empty("model_worker_gpu_memory_bytes");
+    let mut sums = BTreeMap::new();
     for (uuid, process) in turn.gpus.iter().flat_map(|gpu| &gpu.processes) {
         let Some(identity) = workers.by_pid.get(&process.pid) else { continue };
-        let [name, version, worker] = identity.labels();
-        family.push(&[("uuid", uuid), name, version, worker], exact(process.bytes));
+        let sum: &mut u64 = sums.entry((uuid, identity.labels())).or_default();
+        *sum = sum.saturating_add(process.bytes);
+    }
+    let mut family = empty("model_worker_gpu_memory_bytes");
+    for ((uuid, [name, version, worker]), bytes) in sums {
+        family.push(&[("uuid", uuid), name, version, worker], exact(bytes));
     }
     family
 }

@@ -30,3 +30,8 @@ pub mod functions;
 mod scenario;
 
 pub use functions::{ACTIVE, FUNCTIONS};
+
+/// The names of all functions that answer.
+pub fn functions() -> impl Iterator<Item = &'static str> {
+    FUNCTIONS.iter().flat_map(|names| names.iter().copied())
+}
