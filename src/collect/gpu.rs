@@ -197,8 +197,11 @@ impl GpuCollector {
             self.schedule(now);
         }
         if turn.gpus.is_empty() {
-            let why: Vec<&str> = turn.errors.counts.keys().copied().collect();
-            return Err(Trouble::Failed(format!("no GPU answers: {}", why.join(", "))));
+            let why: BTreeSet<&str> = turn.errors.counts.keys().chain(&turn.errors.broken).copied().collect();
+            return Err(Trouble::Failed(format!(
+                "no GPU answers: {}",
+                why.into_iter().collect::<Vec<_>>().join(", ")
+            )));
         }
         self.has_measured = true;
         let workers = self.workers.get();

@@ -110,11 +110,11 @@ impl Nvml {
     }
 
     /// Waits until what the scenario says now has been measured and published: each turn, and each opening, begins
-    /// with the number of devices. The turn after an opening makes it three.
+    /// with the number of devices. A turn that sees a change, an opening with its first turn, and one more to know that that is over.
     pub(crate) fn pass(&self) {
         let turns = || self.counts().get("nvmlDeviceGetCount_v2").copied().unwrap_or_default();
         let before = turns();
-        eventually("the collector goes on", || (turns() >= before + 3).then_some(()));
+        eventually("the collector goes on", || (turns() >= before + 4).then_some(()));
     }
 }
 

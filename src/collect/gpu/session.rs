@@ -194,9 +194,12 @@ fn serve(asked: &Receiver<Ask>, answers: &SyncSender<Answer>) {
             gpus.push(gpu);
         }
     }
+    // What could not be opened, for whatever reason, is a fault at each turn: only another session can open it.
+    let unopened: BTreeSet<&'static str> = opening.counts.keys().copied().collect();
     for ask in asked {
         // What went wrong at the opening belongs to the first answer.
         let mut errors = std::mem::take(&mut opening);
+        errors.broken.extend(&unopened);
         let is_other = errors.take(nvml.device_count()).is_some_and(|now| now != count);
         let has_changed = is_other || gpus.iter().any(Gpu::has_changed);
         let read = gpus.iter_mut().filter_map(|gpu| gpu.read(ask.with_processes, &mut errors)).collect();
