@@ -326,6 +326,7 @@ fn dcgm_exporters_dashboard_finds_its_series() {
         ("DCGM_FI_DEV_FB_RESERVED", 512.0),
         ("DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION", 83_001.0),
         ("DCGM_FI_DEV_XID_ERRORS", 0.0),
+        ("DCGM_FI_PROF_GR_ENGINE_ACTIVE", 0.29),
     ] {
         assert_eq!(Some(expected), shown.value(name, &labels), "{name}");
     }
@@ -448,6 +449,96 @@ fn nobody_asks_for_processes_while_there_are_no_workers() {
     drop(server);
     let counts = nvml.counts();
     assert_eq!(None, counts.get("nvmlDeviceGetComputeRunningProcesses_v3"), "{counts:?}");
+}
+
+// What `tests/gpu.sh` does on a machine with a GPU, as far as it needs none.
+
+#[test]
+fn comparison_with_nvidia_smi_sees_what_differs() {
+    let worker = Worker::start(9000);
+    let nvml = Nvml::new(&format!("count=2\n0.procs={}:1073741824\n", worker.id()));
+    nvml.name_worker("W-9000-m_1.0");
+    let server = nvml.serve(&[WITH_WORKERS, &["--collector.interval", "1s"]].concat());
+    scrape_with(&server, "model_worker_gpu_memory_bytes");
+    let url = format!("http://{}/metrics", server.address);
+    let compare = |power: &str| {
+        // One field is unknown to it, and one is not available.
+        let smi = format!(
+            r#"#!/usr/bin/env python3
+import sys
+query = sys.argv[1].split("=")[1].split(",")
+if "pid" in query:
+    print("{uuid0}, {pid}, 1024")
+    sys.exit()
+if "fan.speed" in query:
+    sys.exit('Field "fan.speed" is not a valid field to query.')
+for device in range(2):
+    row = {{
+        "uuid": ["{uuid0}", "{uuid1}"][device], "utilization.gpu": 50 + device, "memory.total": 81920,
+        "memory.used": 1024 * (1 + device), "power.draw": {power} + device, "clocks.sm": 1100 + device,
+        "clocks.max.sm": 2100, "temperature.gpu": 40 + device, "enforced.power.limit": "700.00",
+    }}
+    print(", ".join(str(row.get(name, "[N/A]")) for name in query))
+"#,
+            uuid0 = uuid(0),
+            uuid1 = uuid(1),
+            pid = worker.id(),
+        );
+        let bin = tempfile::tempdir().unwrap();
+        let path = bin.path().join("nvidia-smi");
+        std::fs::write(&path, smi).unwrap();
+        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        let search = format!("{}:{}", bin.path().display(), std::env::var("PATH").unwrap());
+        Command::new("python3")
+            .arg(machine("compare.py"))
+            .args([&url, "1"])
+            .env("PATH", search)
+            .output()
+            .unwrap()
+    };
+    let same = compare("250");
+    let text = String::from_utf8_lossy(&same.stdout);
+    let stderr = String::from_utf8_lossy(&same.stderr);
+    assert_eq!(Some(0), same.status.code(), "{text}{stderr}");
+    for words in
+        ["16 values compared, 0 different", "same  model_worker_gpu_memory_bytes", "cost per sample: "]
+    {
+        assert!(text.contains(words), "{words}: {text}");
+    }
+    let other = compare("400");
+    let text = String::from_utf8_lossy(&other.stdout);
+    assert_eq!(Some(1), other.status.code(), "{text}");
+    assert_eq!(2, text.matches("power.draw: ours").count(), "{text}");
+}
+
+#[test]
+fn a_recording_is_replayed_as_it_was() {
+    let recorded = Nvml::new(
+        "count=2\n1.nvmlDeviceGetPowerUsage=!3\n0.field:197=77u\n0.nvmlDeviceGetUtilizationRates=99,12\n\
+         1.nvmlDeviceGetNumFans=!3\n*.field:29=!3\n0.nvmlDeviceGetClockInfo:2=2619\n",
+    );
+    let output = Command::new("python3")
+        .arg(machine("record.py"))
+        .env("LD_LIBRARY_PATH", recorded.path())
+        .env("FAKE_NVML_STATE", recorded.path().join("scenario"))
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let replayed = Nvml::new(&String::from_utf8(output.stdout).unwrap());
+    let of_table = |nvml: &Nvml| {
+        let shown = scrape_with(&nvml.serve(GPU_ONLY), "gpu_info");
+        let samples = shown.samples.into_iter();
+        let is_ours = |name: &str| FAMILIES.iter().any(|family| family.name == name);
+        samples.filter(|((name, _), _)| is_ours(name)).collect::<BTreeMap<_, _>>()
+    };
+    let expected = of_table(&recorded);
+    assert!(expected.len() > 90, "{}", expected.len());
+    assert_eq!(expected, of_table(&replayed));
+}
+
+/// A part of `tests/gpu.sh`.
+fn machine(name: &str) -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/gpu_machine").join(name)
 }
 
 /// A process with the command line of TorchServe's workers.
