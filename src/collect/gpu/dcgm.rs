@@ -142,7 +142,7 @@ fn theirs(value: f64, factor: f64) -> f64 {
     let scaled = value * factor;
     // 0.29 * 100 is a little less than 29.
     let whole = scaled.round();
-    if (scaled - whole).abs() < 1e-6 * whole.abs() { whole } else { scaled.floor() }
+    if (scaled - whole).abs() < 1e-12 * whole.abs() { whole } else { scaled.floor() }
 }
 
 fn push(family: &mut FamilyView, labels: &[(&str, String)], value: f64) {
