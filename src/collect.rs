@@ -72,6 +72,12 @@ pub trait Collector {
     ///
     /// [`Trouble`]: nothing was measured; what was measured before stays in view until it is too old.
     fn read(&mut self) -> Result<Vec<FamilyView>, Trouble>;
+
+    /// What people should know about the last measurement, each a whole sentence: why something is not shown, and
+    /// what would change that.
+    fn hints(&self) -> Vec<String> {
+        Vec::new()
+    }
 }
 
 /// Why nothing was measured.

@@ -131,7 +131,6 @@ fn no_library_is_said_once_and_is_no_fault() {
     let nvml = Nvml::absent();
     let server = nvml.serve(GPU_ONLY);
     server.log_with("no libnvidia-ml.so.1");
-    // A dozen further turns, told by those of another collector in a log of ours would be luck; scrapes are enough.
     let shown = server.scrape();
     assert_eq!(Vec::<&String>::new(), families_of_gpus(&shown));
     assert_eq!(None, shown.value("inferometer_collector_success", &[("collector", "gpu")]));
@@ -413,10 +412,12 @@ fn process_ids_of_another_namespace_are_matched_with_nobody() {
     let procfs = procfs.to_str().unwrap();
     let server = nvml.serve(&[WITH_WORKERS, &["--path.procfs", procfs]].concat());
     let log = server.log_with("hostPID");
+    eventually("the page says why", || server.page().contains("hostPID").then_some(()));
     assert!(!server.scrape().families.contains_key("model_worker_gpu_memory_bytes"), "{log}");
     // A driver that translates leaves out what is not in our namespace.
     nvml.set("count=1\n0.procs=50:1073741824\n");
     scrape_with(&server, "model_worker_gpu_memory_bytes");
+    assert!(!server.page().contains("hostPID"), "there is nothing left to say");
     assert_eq!(1, server.log().matches("hostPID").count());
 }
 

@@ -69,10 +69,16 @@ pub(super) struct GpuCollector {
     /// A library that cannot be used is not loaded again and again.
     is_hopeless: bool,
     memory: Memory,
-    /// What was said about processes and broken devices, so that it is said once.
+    /// The process ids of the last turn are not ours.
+    is_foreign: bool,
+    /// What was said about that and about broken devices, so that it is said once.
     said_foreign: bool,
     said_broken: BTreeSet<&'static str>,
 }
+
+/// Why there is no GPU memory per worker although there are workers and processes on GPUs.
+const FOREIGN: &str = "No GPU memory per worker: NVML tells process ids of another PID namespace than ours. \
+    Run in the host's (hostPID: true in a pod, --pid=host with docker).";
 
 /// What outlives a session.
 #[derive(Debug, Default)]
@@ -114,6 +120,7 @@ impl GpuCollector {
             has_measured: false,
             is_hopeless: false,
             memory: Memory::default(),
+            is_foreign: false,
             said_foreign: false,
             said_broken: BTreeSet::new(),
         }
@@ -220,17 +227,13 @@ impl GpuCollector {
     fn are_ours(&mut self, turn: &Turn, has_workers: bool) -> bool {
         let pids: BTreeSet<u32> =
             turn.gpus.iter().flat_map(|gpu| &gpu.processes).map(|(_, it)| it.pid).collect();
-        if !has_workers || pids.is_empty() {
-            return false;
+        let can_match = has_workers && !pids.is_empty();
+        self.is_foreign = can_match && !are_ours(&self.procfs, pids.into_iter());
+        if self.is_foreign && !self.said_foreign {
+            tracing::info!("{FOREIGN}");
         }
-        let are_ours = are_ours(&self.procfs, pids.into_iter());
-        if !are_ours && !self.said_foreign {
-            tracing::info!(
-                "no GPU memory per worker: NVML tells process ids of the host; run in the host's PID namespace (hostPID, --pid=host)"
-            );
-        }
-        self.said_foreign |= !are_ours;
-        are_ours
+        self.said_foreign |= self.is_foreign;
+        can_match && !self.is_foreign
     }
 
     fn say_broken(&mut self, turn: &Turn) {
@@ -272,6 +275,10 @@ impl Collector for GpuCollector {
                 Err(self.refused(Refusal::Refused("its thread has ended".to_owned()), now))
             }
         }
+    }
+
+    fn hints(&self) -> Vec<String> {
+        if self.is_foreign { vec![FOREIGN.to_owned()] } else { Vec::new() }
     }
 }
 

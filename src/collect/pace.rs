@@ -70,7 +70,8 @@ fn measure_until(stop: &Receiver<()>, post: &Post, open: impl Fn() -> Box<dyn Co
         let start = Instant::now();
         let result = measure(&mut collector, &open);
         let before = post.cell.get();
-        let after = before.next(start, result);
+        let mut after = before.next(start, result);
+        after.hints = collector.as_ref().map(|collector| collector.hints()).unwrap_or_default();
         say(post.collector, &before, &after);
         post.cell.put(after);
         if stop.recv_timeout(pause(post.interval, start.elapsed())) != Err(RecvTimeoutError::Timeout) {

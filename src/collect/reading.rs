@@ -21,6 +21,8 @@ pub struct Reading {
     pub taken_at: f64,
     /// How the last measurement went; none before the first ended.
     pub outcome: Option<Outcome>,
+    /// What people should know about it.
+    pub hints: Vec<String>,
 }
 
 /// How a measurement went.
@@ -45,7 +47,7 @@ impl Reading {
                 let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
                 let taken_at = now.saturating_sub(ended.duration_since(start)).as_secs_f64();
                 let families = families.into_iter().filter(|family| !family.series.is_empty()).collect();
-                Self { families, taken: Some(start), taken_at, outcome: outcome(None) }
+                Self { families, taken: Some(start), taken_at, outcome: outcome(None), ..Self::default() }
             }
             Err(trouble) => Self { outcome: outcome(Some(trouble)), ..self.clone() },
         }
@@ -102,6 +104,11 @@ impl Readings {
     /// All of them, in the order of the table.
     pub fn posts(&self) -> impl Iterator<Item = &Arc<Post>> {
         self.0.iter()
+    }
+
+    /// What people should know, each a whole sentence.
+    pub fn hints(&self) -> Vec<String> {
+        self.0.iter().flat_map(|post| post.cell.get().hints.clone()).collect()
     }
 
     /// The families that are shown at `now` beside families with the names in `taken`: two of one name would make

@@ -8,7 +8,9 @@ use super::fault::Fault;
 use nvml_wrapper::Nvml;
 use nvml_wrapper::error::NvmlError;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, TryRecvError, channel, sync_channel};
+use std::sync::mpsc::{
+    Receiver, RecvTimeoutError, SendError, Sender, SyncSender, TryRecvError, channel, sync_channel,
+};
 use std::time::Duration;
 use std::{io, thread};
 
@@ -141,9 +143,9 @@ impl Session {
                 Err(TryRecvError::Disconnected) => return Err(Silence::Ended),
             }
         }
-        let asked = self.asks.as_ref().is_some_and(|asks| asks.send(ask).is_ok());
-        if !asked {
-            return Err(Silence::Ended);
+        // A thread that could not initialise NVML has said why before it ended, whether it was asked or not.
+        if let Some(asks) = &self.asks {
+            let _may_have_ended: Result<(), SendError<Ask>> = asks.send(ask);
         }
         self.answers.recv_timeout(patience).map_err(|error| match error {
             RecvTimeoutError::Timeout => Silence::Hangs,
