@@ -3,10 +3,12 @@
 //! Three stages: what was typed (`flags`), what the file says (`file`), what is meant ([`Config`]).
 //! After this module a configuration cannot be wrong.
 
+mod collectors;
 pub mod file;
 mod flags;
 pub mod metrics_yaml;
 
+pub use collectors::CollectorFlags;
 pub use flags::{
     CheckFlags, Command, CommandLine, DemoFlags, FoldFlags, FollowFlags, LogFormat, LogLevel, ProbeFlags,
     ReplayFlags, RunFlags, WebFlags,

@@ -43,7 +43,7 @@ impl Routes {
             .and(query)
             .map(move |path: String, query: String| match path.as_str() {
                 path if path == telemetry_path => scraper.scrape(&query),
-                "/" => page::landing(&board.status.get(), &telemetry_path),
+                "/" => page::landing(&board, &telemetry_path),
                 "/-/healthy" => health(is_alive(&board.status.get()), "follower is stuck"),
                 "/-/ready" => health(board.status.get().is_ready, "catching up"),
                 _ => plain(StatusCode::NOT_FOUND, "not found"),

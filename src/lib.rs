@@ -9,6 +9,7 @@
 //!  log file ──read──▶ whole records ──parse──▶ events ──▶ State::apply      thread "follow": plain calls
 //!                                                             │ commit, if anything changed
 //!                                                   put(Published) ──┐
+//!  /proc, /sys, NVML ──▶ thread "collect-NAME" ──▶ put(Reading) ────────┤
 //!                                                                    ▼ clone of an Arc
 //!                                            render (kept per publication) ─▶ /metrics, /
 //! ```
@@ -20,8 +21,9 @@
 //! | `parsers` (a crate of its own) | bytes in, typed samples out | I/O, clock, threads, anything of ours |
 //! | [`state`] | the fold: families, series, values, limits | I/O, clock, locks |
 //! | [`follow`] | which files, rotation, truncation, whole records, wake-ups | HTTP |
+//! | [`collect`] | host, cgroup, GPU and worker processes, a thread each | the fold, files of logs |
 //! | [`metric`] | what an exposition shows: families, series, values, whoever measured them | where they come from |
-//! | [`publish`] | where the follower puts and scrapes take | work under its lock |
+//! | [`publish`] | where the follower and the collectors put and scrapes take | work under its lock |
 //! | [`expose`] | text format, HTTP, page | files, the follower's insides |
 //! | [`instruments`] | what the process measures about itself, by the `prometheus` crate | facts of the fold |
 //! | [`config`] | arguments, environment, file → one valid configuration | being wrong afterwards |
@@ -40,6 +42,7 @@
 //! - All text of a log is hostile: bounded in memory, escaped in every output.
 
 pub mod check;
+pub mod collect;
 pub mod config;
 pub mod demo;
 pub mod exit;

@@ -3,6 +3,7 @@
 //! The follower puts, scrapes take. Nobody waits for work of the other: the lock is held for the swap of
 //! a pointer.
 
+use crate::collect::Readings;
 use crate::state::View;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Instant;
@@ -30,13 +31,15 @@ impl<T> Cell<T> {
     }
 }
 
-/// What the follower publishes.
+/// What the follower and the collectors publish.
 #[derive(Debug, Default)]
 pub struct Board {
     /// What lines have added up to, as committed.
     pub view: Cell<Published>,
     /// How following goes, as of the last look; not part of any commit.
     pub status: Cell<Status>,
+    /// What is measured beside the logs, one cell per collector.
+    pub readings: Readings,
 }
 
 /// A committed view.

@@ -1,6 +1,9 @@
 //! Wiring: each command's parts, put together.
 
-use crate::config::{Command, Config, FoldFlags, Stop, WebFlags};
+mod workers;
+
+use crate::collect::{self, Collection, Context, Readings};
+use crate::config::{Command, Config, DemoFlags, Stop, WebFlags};
 use crate::exit::End;
 use crate::expose::{Routes, Scraper};
 use crate::follow::{self, Follower, Look, Settings, Waker};
@@ -38,20 +41,22 @@ pub fn run(config: &Config) -> io::Result<End> {
             if let Some(text) = follow::repeats_by_name(&settings) {
                 return Ok(End::Usage(text));
             }
-            serve(config, &flags.web, settings, |_| Ok(())).map(|()| End::AsAsked)
+            serve(config, &flags.web, &flags.collect.settings, settings, |_| Ok(())).map(|()| End::AsAsked)
         }
-        Command::Demo(flags) => run_demo(config, flags.rate, &flags.web, &flags.fold),
+        Command::Demo(flags) => run_demo(config, flags),
         Command::Replay(flags) => replay::run(config, flags),
         Command::Check(flags) => check::run(config, flags),
         Command::Probe(flags) => Ok(if probe::is_healthy(&flags.url) { End::AsAsked } else { End::Failed }),
     }
 }
 
-fn run_demo(config: &Config, rate: f64, web: &WebFlags, fold: &FoldFlags) -> io::Result<End> {
-    logging::start(fold);
-    let server = demo::PretendedServer::start(rate)?;
-    let settings = demo::settings(server.folder(), fold.limit_line_bytes as usize);
-    serve(config, web, settings, |addresses| demo::greet(server.folder(), addresses, &web.telemetry_path))?;
+fn run_demo(config: &Config, flags: &DemoFlags) -> io::Result<End> {
+    logging::start(&flags.fold);
+    let server = demo::PretendedServer::start(flags.rate)?;
+    let settings = demo::settings(server.folder(), flags.fold.limit_line_bytes as usize);
+    serve(config, &flags.web, &flags.collect.settings, settings, |addresses| {
+        demo::greet(server.folder(), addresses, &flags.web.telemetry_path)
+    })?;
     server.stop()?;
     Ok(End::AsAsked)
 }
@@ -60,17 +65,21 @@ fn run_demo(config: &Config, rate: f64, web: &WebFlags, fold: &FoldFlags) -> io:
 fn serve(
     config: &Config,
     web: &WebFlags,
+    collectors: &collect::Settings,
     settings: Settings,
     greet: impl FnOnce(&[SocketAddr]) -> io::Result<()>,
 ) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let instruments = Instruments::new().map_err(io::Error::other)?;
-    let board = Arc::new(Board::default());
+    let board = Arc::new(Board { readings: Readings::enabled(collectors), ..Board::default() });
+    let context = Context::new(collectors.clone(), workers::names(board.clone()));
     let waker = Waker::default();
     let stop = Arc::new(AtomicBool::new(false));
     runtime.block_on(async {
         // The port opens first: a scrape during a long catch-up sees our own families, not a refusal.
         let listeners = listen(&web.listen).await?;
+        // Nothing waits for them: neither the first answer nor the end.
+        let _collection = Collection::start(&context, &board.readings)?;
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
         let (begun, has_begun) = tokio::sync::oneshot::channel();

@@ -12,6 +12,7 @@
 )]
 
 mod alike;
+mod collect;
 mod commands;
 mod crash;
 mod exactly_once;
@@ -19,6 +20,8 @@ mod exposition;
 mod faults;
 mod fold;
 mod golden;
+mod gpu;
+mod gpu_faults;
 mod hostile;
 mod identity;
 mod kill;
@@ -32,3 +35,4 @@ mod support_prometheus;
 mod support_properties;
 mod support_tidy;
 mod tidy;
+mod workers;

@@ -53,6 +53,7 @@ packages() {
     done <<'END'
 prometheus prometheus
 promtool prometheus
+prometheus-node-exporter prometheus-node-exporter
 shellcheck shellcheck
 cc build-essential
 c++ build-essential
@@ -63,6 +64,7 @@ prlimit util-linux
 unshare util-linux
 nsenter util-linux
 mount mount
+mkfifo coreutils
 /etc/ssl/certs/ca-certificates.crt ca-certificates
 END
     if [ ${#missing[@]} -eq 0 ]; then

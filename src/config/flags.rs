@@ -1,5 +1,6 @@
 //! Commands and flags as they are typed. Spelling follows the Prometheus exporter toolkit.
 
+use super::collectors::CollectorFlags;
 use crate::follow::Start;
 use crate::state::Naming;
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -49,6 +50,9 @@ pub struct RunFlags {
     pub web: WebFlags,
     #[command(flatten)]
     #[expect(missing_docs, reason = "a group of flags; each one is documented")]
+    pub collect: CollectorFlags,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a group of flags; each one is documented")]
     pub fold: FoldFlags,
 }
 
@@ -61,6 +65,9 @@ pub struct DemoFlags {
     #[command(flatten)]
     #[expect(missing_docs, reason = "a group of flags; each one is documented")]
     pub web: WebFlags,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a group of flags; each one is documented")]
+    pub collect: CollectorFlags,
     #[command(flatten)]
     #[expect(missing_docs, reason = "a group of flags; each one is documented")]
     pub fold: FoldFlags,
@@ -94,6 +101,9 @@ pub struct CheckFlags {
     #[command(flatten)]
     #[expect(missing_docs, reason = "a group of flags; each one is documented")]
     pub web: WebFlags,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a group of flags; each one is documented")]
+    pub collect: CollectorFlags,
     #[command(flatten)]
     #[expect(missing_docs, reason = "a group of flags; each one is documented")]
     pub fold: FoldFlags,
@@ -271,7 +281,7 @@ fn format_name() -> clap::builder::PossibleValuesParser {
     std::iter::once("auto").chain(FORMATS.iter().map(|format| format.name)).into()
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text).map_err(|error| format!("{error} (250ms, 1s, 5m, 7d)"))
 }
 

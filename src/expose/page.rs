@@ -1,7 +1,7 @@
 //! The landing page: what is followed, what is wrong, where the metrics are.
 
 use super::respond;
-use crate::publish::Status;
+use crate::publish::{Board, Status};
 use bytes::Bytes;
 use std::fmt::Write;
 use warp::http::{HeaderValue, Response, StatusCode};
@@ -14,13 +14,17 @@ table{border-collapse:collapse;width:100%}th,td{text-align:left;padding:.25rem .
 td.n{text-align:right;font-variant-numeric:tabular-nums}:root{color-scheme:light dark}";
 
 /// The page at `/`.
-pub(crate) fn landing(status: &Status, telemetry_path: &str) -> Response<Bytes> {
-    let mut response = respond(StatusCode::OK, "text/html; charset=utf-8", html(status, telemetry_path));
+pub(crate) fn landing(board: &Board, telemetry_path: &str) -> Response<Bytes> {
+    let mut response = respond(
+        StatusCode::OK,
+        "text/html; charset=utf-8",
+        html(&board.status.get(), &board.readings.hints(), telemetry_path),
+    );
     response.headers_mut().insert("content-security-policy", HeaderValue::from_static(POLICY));
     response
 }
 
-fn html(status: &Status, telemetry_path: &str) -> String {
+fn html(status: &Status, collectors_hints: &[String], telemetry_path: &str) -> String {
     let mut sources = String::new();
     for source in &status.sources {
         let (name, format) = (escape(&source.name), source.format.unwrap_or("not recognised yet"));
@@ -32,7 +36,7 @@ fn html(status: &Status, telemetry_path: &str) -> String {
     for problem in &status.problems {
         append(&mut notes, format_args!("<li>{}: {}</li>\n", escape(&problem.path), problem.problem));
     }
-    for hint in &status.hints {
+    for hint in status.hints.iter().chain(collectors_hints) {
         append(&mut notes, format_args!("<li>{}</li>\n", escape(hint)));
     }
     if notes.is_empty() {
@@ -79,7 +83,7 @@ mod tests {
     #[test]
     fn names_from_outside_are_text_and_never_markup() {
         let sources = vec![SourceStatus { name: "<script>\"'".to_owned(), ..SourceStatus::default() }];
-        let page = html(&Status { sources, ..Status::default() }, "/metrics");
+        let page = html(&Status { sources, ..Status::default() }, &[], "/metrics");
         assert!(page.contains("<td>&lt;script&gt;&quot;&#39;<td>") && !page.contains("<script>"), "{page}");
     }
 }

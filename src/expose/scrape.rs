@@ -77,6 +77,8 @@ impl Scraper {
     fn own_families(&self, published: &Published) -> Vec<FamilyView> {
         let mut families = published.view.own.clone();
         families.extend(status_families(&self.board.status.get()));
+        let log = published.view.log.iter().map(|family| &*family.name).collect();
+        families.extend(self.board.readings.families(Instant::now(), &log));
         families.extend(self.instruments.families());
         families
     }

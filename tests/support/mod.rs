@@ -7,6 +7,7 @@ pub(crate) mod folders;
 pub(crate) mod http;
 pub(crate) mod lines;
 pub(crate) mod names;
+pub(crate) mod nvml;
 pub(crate) mod process;
 
 use std::path::PathBuf;

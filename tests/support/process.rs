@@ -161,9 +161,14 @@ pub(crate) fn behind(prefix: &[&str], command: &Command) -> Command {
 }
 
 /// A command under `strace`, whose injections make system calls fail, wait or kill. `-D` keeps the traced
-/// process our child, so its exit status is its own.
+/// process our child, so its exit status is its own. Each call of any thread waits for the tracer, so what is measured
+/// beside the logs is off: its thousands of calls would hold up the follower, which is what these tests are about.
 pub(crate) fn strace(options: &[&str], command: &Command) -> Command {
-    behind(&[&["strace", "-D", "-f", "-qq"], options].concat(), command)
+    let mut command = behind(&[&["strace", "-D", "-f", "-qq"], options].concat(), command);
+    for collector in ["HOST", "CGROUP", "WORKER", "GPU"] {
+        command.env(format!("INFEROMETER_COLLECTOR_{collector}"), "false");
+    }
+    command
 }
 
 /// A running `inferometer run`; killed when dropped.
