@@ -2,6 +2,7 @@
 //!
 //! A scrape takes what is published at its moment and never waits for a disk, a driver or the follower.
 
+mod gzip;
 mod page;
 mod scrape;
 pub mod text;
@@ -13,7 +14,7 @@ use bytes::Bytes;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
-use warp::http::{Response, StatusCode};
+use warp::http::{HeaderMap, Response, StatusCode};
 use warp::{Filter, Rejection, Reply};
 
 /// A follower that has not looked for this long is dead. A slow disk may hold one up for many seconds.
@@ -41,8 +42,9 @@ impl Routes {
         readable
             .and(path)
             .and(query)
-            .map(move |path: String, query: String| match path.as_str() {
-                path if path == telemetry_path => scraper.scrape(&query),
+            .and(warp::header::headers_cloned())
+            .map(move |path: String, query: String, headers: HeaderMap| match path.as_str() {
+                path if path == telemetry_path => scraper.scrape(&query, gzip::is_accepted(&headers)),
                 "/" => page::landing(&board, &telemetry_path),
                 "/-/healthy" => health(is_alive(&board.status.get()), "follower is stuck"),
                 "/-/ready" => health(board.status.get().is_ready, "catching up"),

@@ -94,6 +94,22 @@ fn only_reading_methods_are_allowed() {
 }
 
 #[test]
+fn a_scrape_is_compressed_for_those_who_ask() {
+    let folder = tempfile::tempdir().unwrap();
+    append(&folder.path().join("ts_metrics.log"), &requests(2));
+    let server = Server::ready(folder.path(), &["--no-collector.host"]);
+    let ask = |headers| http::request_with(server.address, "GET", "/metrics", headers).unwrap();
+    let (plain, packed) = (ask("Accept-Encoding: identity\r\n"), ask("Accept-Encoding: br, gzip;q=0.8\r\n"));
+    assert_eq!((None, Some("gzip")), (plain.header("content-encoding"), packed.header("content-encoding")));
+    for reply in [&plain, &packed] {
+        assert_eq!(Some("accept-encoding"), reply.header("vary"));
+        assert!(reply.body.contains("Requests2XX{"), "{}", reply.body);
+    }
+    let length = |reply: &http::Reply| reply.header("content-length").unwrap().parse::<usize>().unwrap();
+    assert!(length(&packed) * 4 < length(&plain), "{} of {}", length(&packed), length(&plain));
+}
+
+#[test]
 fn appended_lines_become_visible() {
     let folder = tempfile::tempdir().unwrap();
     let log = folder.path().join("ts_metrics.log");

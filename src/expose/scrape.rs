@@ -1,6 +1,6 @@
 //! One scrape: the published families, rendered once per publication, and what is true right now.
 
-use super::{plain, respond, text};
+use super::{gzip, plain, respond, text};
 use crate::instruments::Instruments;
 use crate::metric::{FamilyView, Type};
 use crate::publish::{Board, Published, Status};
@@ -8,7 +8,7 @@ use bytes::Bytes;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError, TryLockError};
 use std::time::Instant;
-use warp::http::{Response, StatusCode};
+use warp::http::{HeaderValue, Response, StatusCode};
 
 /// Answers scrapes.
 #[derive(Debug)]
@@ -33,8 +33,8 @@ impl Scraper {
         Self { board, instruments, slots, rendered: Mutex::default() }
     }
 
-    /// The answer to a scrape with this query string.
-    pub(crate) fn scrape(&self, query: &str) -> Response<Bytes> {
+    /// The answer to a scrape with this query string, to a client that takes gzip or not.
+    pub(crate) fn scrape(&self, query: &str, takes_gzip: bool) -> Response<Bytes> {
         let Ok(_slot) = self.slots.try_acquire() else {
             self.instruments.refused_scrapes.inc();
             return plain(StatusCode::SERVICE_UNAVAILABLE, "too many scrapes at once");
@@ -53,8 +53,16 @@ impl Scraper {
         let mut own = String::new();
         text::encode(&self.own_families(&published), only.as_ref(), &mut own);
         let body = [log, own.into()].concat();
+        let packed = if takes_gzip { gzip::compress(&body) } else { None };
+        let is_packed = packed.is_some();
+        let mut response = respond(StatusCode::OK, text::CONTENT_TYPE, packed.unwrap_or(body));
+        let headers = response.headers_mut();
+        headers.insert("vary", HeaderValue::from_static("accept-encoding"));
+        if is_packed {
+            headers.insert("content-encoding", HeaderValue::from_static("gzip"));
+        }
         self.instruments.scrape_seconds.observe(start.elapsed().as_secs_f64());
-        respond(StatusCode::OK, text::CONTENT_TYPE, body)
+        response
     }
 
     /// The log families of the present publication. Who finds another scrape rendering waits for it: it

@@ -5,6 +5,8 @@
 
 use super::listing::{Folders, Names};
 use crate::state::Role;
+use rustix::fs::{Access, AtFlags, CWD, accessat};
+use rustix::io::Errno;
 use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -69,10 +71,9 @@ pub(crate) fn discover(
             "{} is neither a file nor a folder; a pipe is followed as -",
             path.display()
         ))),
-        Ok(metadata) => match fs::File::open(path) {
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-                Err(Problem::Unreadable(who(path, &metadata)))
-            }
+        // Asked and not tried: an opening at every look would wake our own watch.
+        Ok(metadata) => match accessat(CWD, path, Access::READ_OK, AtFlags::EACCESS) {
+            Err(Errno::ACCESS) => Err(Problem::Unreadable(who(path, &metadata))),
             _ => Ok(vec![named(path)]),
         },
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {

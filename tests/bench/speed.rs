@@ -4,9 +4,12 @@ use crate::traffic::{self, Shape};
 use crate::{drive, paths};
 use divan::counter::{BytesCount, ItemsCount};
 use divan::{Bencher, black_box};
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use inferometer::snapshot::Slots;
 use parsers::{Catalog, FORMATS, framing};
 use std::fmt;
+use std::io::Write;
 use std::path::Path;
 
 /// As many lines as an iteration takes along.
@@ -158,6 +161,16 @@ fn render_10_000(bencher: Bencher<'_, '_>, shape: Shape) {
         .counter(ItemsCount::new(10_000_usize))
         .counter(BytesCount::new(text.len()))
         .bench_local(|| paths::render(&view.log, &mut text));
+}
+
+/// The level of a compressed scrape is chosen by this, and by how much is left.
+#[divan::bench(args = [1, 3, 6])]
+fn gzip_10_000(bencher: Bencher<'_, '_>, level: u32) {
+    let text = drive::body(&paths::state_of(Shape::Numbers, 10_000).view(Some(1)).log);
+    bencher.counter(BytesCount::new(text.len())).bench_local(|| {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::new(level));
+        encoder.write_all(text.as_bytes()).and_then(|()| encoder.finish())
+    });
 }
 
 /// A snapshot on the disk of the temporary folder, synced.
