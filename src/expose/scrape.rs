@@ -74,7 +74,8 @@ impl Scraper {
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
         };
         if rendered.generation != Some(published.generation) {
-            let mut text = String::with_capacity(rendered.text.len() + 4096);
+            // The old text goes before the new one is made: two of a large state are many megabytes.
+            let mut text = String::with_capacity(std::mem::take(&mut rendered.text).len() + 4096);
             text::encode(&published.view.log, None, &mut text);
             text.shrink_to_fit();
             *rendered = Rendered { generation: Some(published.generation), text: text.into() };
