@@ -170,6 +170,9 @@ pub fn push_label(text: &mut String, name: &str, value: &str) {
 
 /// Escapes a label value (text format 0.0.4 and OpenMetrics agree: `\`, `"` and line feed).
 pub fn escape_into(text: &mut String, value: &str) {
+    if memchr::memchr3(b'\\', b'"', b'\n', value.as_bytes()).is_none() {
+        return text.push_str(value);
+    }
     for c in value.chars() {
         match c {
             '\\' => text.push_str("\\\\"),

@@ -32,7 +32,7 @@ use crate::json::{self, Json};
 use crate::{Catalog, Event, Outcome, ParseError, Reason};
 use console::Logged;
 pub(super) use identity::IDENTIFY;
-use memchr::memchr2;
+use memchr::{memchr, memchr2};
 
 type Sink<'s> = &'s mut dyn FnMut(Event<'_>);
 
@@ -72,7 +72,7 @@ pub(super) fn parse_metric_file(
     if access::is_line(text) {
         return access::line(text).map(|access| tell(sink, Event::Access(access)));
     }
-    if text.contains("MutableLogEvent@") && !text.contains("|#") {
+    if memchr(b'@', text.as_bytes()).is_some() && text.contains("MutableLogEvent@") && !text.contains("|#") {
         return Err(ParseError::new(Reason::NoData, "a metric, not a MutableLogEvent's address", 0));
     }
     metric::line(text, catalog).map(|sample| tell(sink, Event::Sample(sample)))

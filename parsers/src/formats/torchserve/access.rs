@@ -3,12 +3,12 @@
 
 use crate::grammar::civil;
 use crate::{Access, ParseError, Reason};
-use memchr::memmem;
+use memchr::{memchr, memmem};
 
 /// Whether a line's message begins like one of the access log: then it is one, whatever a client has put
 /// into its request, and never a metric.
 pub(super) fn is_line(text: &str) -> bool {
-    message_of(text).starts_with('/')
+    memchr(b'/', text.as_bytes()).is_some() && message_of(text).starts_with('/')
 }
 
 /// Reads a line of the file: an optional time, then the message.

@@ -3,6 +3,7 @@
 use super::access;
 use crate::grammar::{Civil, Fail, civil, skip_colours};
 use crate::{Event, Kind, ServerFact};
+use memchr::memchr;
 use nom::Parser;
 use nom::bytes::complete::{tag, take_until};
 use nom::character::complete::{char, space0};
@@ -47,6 +48,8 @@ impl<'a> Logged<'a> {
 /// The logger is the word before the first ` - `, and everything before it is written by the server
 /// itself: a model that prints `TS_METRICS - …` changes only the message of its own `MODEL_LOG` line.
 pub(super) fn line(text: &str) -> Option<Logged<'_>> {
+    // Most lines of a metric file have none, and reading a time is the dearest part of reading a line.
+    memchr(b'[', text.as_bytes())?;
     let level = delimited(char::<&str, Fail<'_>>('['), take_until("]"), char(']'));
     let mut head = (civil, space0, |input| Ok((skip_colours(input), ())), level, space0);
     let (rest, (time, ..)) = head.parse(text).ok()?;

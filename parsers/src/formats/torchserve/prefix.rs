@@ -13,7 +13,10 @@ const LAYOUT_WORDS: [&str; 8] =
 /// against `[\w\s]+`, pytorch/serve: `…/metrics/Metric.java`). For other layouts the name is searched
 /// from the right: the last word with a dot, and the plain words before it, since a name may hold blanks.
 pub(super) fn skip<'a>(text: &'a str, catalog: &Catalog) -> &'a str {
-    let dashed = text.rsplit_once(" - ").map(|(_, after)| after);
+    let dashes = memchr::memrchr_iter(b'-', text.as_bytes());
+    let dashed = dashes
+        .filter_map(|at| Some((at.checked_sub(1)?, at + 2)))
+        .find_map(|(start, end)| (text.get(start..end) == Some(" - ")).then(|| text.get(end..)).flatten());
     let name = skip_colours(dashed.unwrap_or(text).trim_start());
     if is_declared(name, catalog) {
         return name;
