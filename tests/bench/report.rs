@@ -34,7 +34,8 @@ pub(crate) fn machine() -> String {
         said("git", &["describe", "--always", "--dirty"]),
         std::thread::available_parallelism().map_or(0, usize::from),
         kibibytes / (1024 * 1024),
-        kernel.trim(),
+        // The rest is whoever built it.
+        kernel.trim().split('-').next().unwrap_or_default(),
         load.split(' ').next().unwrap_or_default(),
     )
 }
