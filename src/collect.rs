@@ -134,6 +134,8 @@ impl Settings {
 pub struct Context {
     /// What the user wants.
     pub settings: Settings,
+    /// Which processes are workers, beside TorchServe's.
+    pub rules: Arc<[worker::Rule]>,
     /// The workers that the logs name, asked once per measurement.
     pub names: Arc<dyn Fn() -> Arc<[worker::Named]> + Send + Sync>,
     /// The worker processes that were found last; the worker collector puts, others look up process ids.
@@ -147,8 +149,8 @@ impl fmt::Debug for Context {
 }
 
 impl Context {
-    /// A context in which `names` tells the workers' names.
+    /// A context without rules in which `names` tells the workers' names.
     pub fn new(settings: Settings, names: Arc<dyn Fn() -> Arc<[worker::Named]> + Send + Sync>) -> Self {
-        Self { settings, names, workers: Arc::default() }
+        Self { settings, rules: Arc::from([]), names, workers: Arc::default() }
     }
 }

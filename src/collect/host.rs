@@ -12,6 +12,7 @@ mod memory;
 mod network;
 mod node_exporter;
 mod sensors;
+mod sockets;
 
 use super::kernel::{pressure, single, text, value_of};
 use super::{Collector, Compat, Context, Trouble};
@@ -21,6 +22,7 @@ use std::path::PathBuf;
 /// Reads the machine's numbers.
 pub(super) struct HostCollector {
     procfs: PathBuf,
+    sysfs: PathBuf,
     cpus: cpu::Cpus,
     sensors: sensors::Sensors,
     as_node_exporter: bool,
@@ -31,6 +33,7 @@ impl HostCollector {
         let settings = &context.settings;
         Self {
             procfs: settings.procfs.clone(),
+            sysfs: settings.sysfs.clone(),
             cpus: cpu::Cpus::default(),
             sensors: sensors::Sensors::default(),
             as_node_exporter: settings.has(Compat::NodeExporter),
@@ -61,6 +64,14 @@ impl Collector for HostCollector {
         if self.as_node_exporter {
             let theirs = node_exporter::families(&families, &meminfo);
             families.extend(theirs);
+            families.extend(disk::rare_families(&read("diskstats")));
+            families.extend(network::rare_families(&read("net/dev")));
+            families.extend(sockets::links(&self.sysfs));
+            families.extend(sockets::sockstat(&read("net/sockstat")));
+            families.extend(sockets::sockstat(&read("net/sockstat6")));
+            families.extend(sockets::netstat(&read("net/netstat")));
+            families.extend(sockets::netstat(&read("net/snmp")));
+            families.extend(sockets::netstat6(&read("net/snmp6")));
         }
         Ok(families)
     }

@@ -30,9 +30,41 @@ const COLUMNS: &[Column] = &[
     ),
 ];
 
-/// One series per disk; partitions and what is no disk are left out.
+/// The columns that only dashboards made for node_exporter ask for, under its names.
+const RARE: &[Column] = &[
+    Column::counter("node_disk_reads_merged_total", 4, 1.0, "Reads that a disk did together with others."),
+    Column::counter("node_disk_writes_merged_total", 8, 1.0, "Writes that a disk did together with others."),
+    Column::counter("node_disk_discards_completed_total", 14, 1.0, "Discards that a disk has completed."),
+    Column::counter("node_disk_discards_merged_total", 15, 1.0, "Discards that a disk did with others."),
+    Column::counter("node_disk_discarded_sectors_total", 16, 1.0, "Sectors that a disk has discarded."),
+    Column::counter(
+        "node_disk_discard_time_seconds_total",
+        17,
+        1e-3,
+        "Time of all discards of a disk, added up.",
+    ),
+    Column::counter("node_disk_flush_requests_total", 18, 1.0, "Flushes that a disk has completed."),
+    Column::counter(
+        "node_disk_flush_requests_time_seconds_total",
+        19,
+        1e-3,
+        "Time of all flushes of a disk, added up.",
+    ),
+];
+
+/// What everybody asks for.
 pub(super) fn families(diskstats: &str) -> Vec<FamilyView> {
-    let mut table = Table::new(COLUMNS);
+    table(diskstats, COLUMNS)
+}
+
+/// The rest, for `--compat node_exporter`.
+pub(super) fn rare_families(diskstats: &str) -> Vec<FamilyView> {
+    table(diskstats, RARE)
+}
+
+/// One series per disk; partitions and what is no disk are left out.
+fn table(diskstats: &str, columns: &'static [Column]) -> Vec<FamilyView> {
+    let mut table = Table::new(columns);
     let lines = diskstats.lines().map(|line| line.split_ascii_whitespace().collect::<Vec<_>>());
     let disks = lines.filter(|words| words.get(2).is_some_and(|name| is_disk(name)));
     for words in disks.take(DISKS_MAX) {
