@@ -43,6 +43,9 @@ pub fn run(config: &Config, flags: &CheckFlags) -> io::Result<End> {
     for (name, bounds) in &config.rules.buckets {
         writeln!(out, "buckets: {name} {bounds:?}")?;
     }
+    for rule in &*config.processes {
+        writeln!(out, "process: {rule}")?;
+    }
     for warning in
         warnings(config, &view.log.iter().map(|family| (family.name.as_str(), family.kind)).collect())
     {

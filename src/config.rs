@@ -7,6 +7,7 @@ mod collectors;
 pub mod file;
 mod flags;
 pub mod metrics_yaml;
+mod process;
 
 pub use collectors::CollectorFlags;
 pub use flags::{
@@ -14,6 +15,7 @@ pub use flags::{
     ReplayFlags, RunFlags, WebFlags,
 };
 
+use crate::collect::worker::Rule;
 use crate::follow::{Settings, WatchedPath};
 use crate::state::{Rules, is_label_name};
 use clap::parser::ValueSource;
@@ -44,6 +46,8 @@ pub struct Config {
     pub rules: Arc<Rules>,
     /// Names that the `metrics.yaml` declares twice.
     pub duplicates: Vec<String>,
+    /// How the workers of other servers than TorchServe are found.
+    pub processes: Arc<[Rule]>,
     sources: Vec<SourceEntry>,
     config_file: Option<PathBuf>,
 }
@@ -95,7 +99,12 @@ impl Config {
             rules.gauge_ttl = fold.gauge_ttl.as_secs();
             rules.series_ttl = fold.series_ttl.as_secs();
         }
-        let config = Self { command, rules: Arc::new(rules), duplicates, sources: file.sources, config_file };
+        let processes = file.processes.iter().map(|entry| {
+            entry.rule().map_err(|(at, error)| misplaced(config_file.as_deref(), at, &error.to_string()))
+        });
+        let processes = processes.collect::<Result<_, _>>()?;
+        let (rules, sources) = (Arc::new(rules), file.sources);
+        let config = Self { command, rules, duplicates, processes, sources, config_file };
         config.watched_paths(&[])?;
         Ok(config)
     }
@@ -149,10 +158,7 @@ impl Config {
     }
 
     fn watched(&self, entry: &SourceEntry) -> Result<WatchedPath, Stop> {
-        let file = self.config_file.as_deref().unwrap_or(Path::new("configuration")).display();
-        let wrong = |at: serde_saphyr::Location, what: String| {
-            Stop::Usage(format!("{file}:{}:{}: {what}", at.line(), at.column()))
-        };
+        let wrong = |at, what: String| misplaced(self.config_file.as_deref(), at, &what);
         let format = match &entry.format {
             Some(name) if name.value == "auto" => None,
             Some(name) => Some(
@@ -172,6 +178,12 @@ impl Config {
         };
         Ok(WatchedPath { path: entry.path.clone(), format, labels, offset_minutes })
     }
+}
+
+/// What is wrong at a place of the configuration file.
+fn misplaced(file: Option<&Path>, at: serde_saphyr::Location, what: &str) -> Stop {
+    let file = file.unwrap_or(Path::new("configuration")).display();
+    Stop::Usage(format!("{file}:{}:{}: {what}", at.line(), at.column()))
 }
 
 /// The flags of the command that say how lines become metrics.

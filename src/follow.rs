@@ -180,7 +180,7 @@ impl Follower {
             ran_before: 1,
         };
         // Nothing is counted yet: a zero that jumps at the end of the catch-up would look like a rate.
-        let view = View { log: follower.state.view(None).log, own: Vec::new() };
+        let view = View { own: Vec::new(), ..follower.state.view(None) };
         follower.board.view.put(Published { generation: 0, view });
         Ok(follower)
     }

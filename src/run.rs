@@ -73,6 +73,7 @@ fn serve(
     let instruments = Instruments::new().map_err(io::Error::other)?;
     let board = Arc::new(Board { readings: Readings::enabled(collectors), ..Board::default() });
     let context = Context::new(collectors.clone(), workers::names(board.clone()));
+    let context = Context { rules: config.processes.clone(), ..context };
     let waker = Waker::default();
     let stop = Arc::new(AtomicBool::new(false));
     runtime.block_on(async {

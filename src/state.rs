@@ -20,6 +20,7 @@ mod saved;
 mod server;
 mod value;
 mod view;
+mod workers;
 
 pub use facts::{Outcome, SourceFacts};
 pub use fold::{Rejection, Role};
@@ -27,6 +28,7 @@ pub use naming::{Naming, is_label_name};
 pub use rules::Rules;
 pub use saved::{SavedState, Saving};
 pub use view::View;
+pub use workers::LoadedWorker;
 
 use crate::metric::push_label;
 use family::{Derivation, Family, Room, Seen, Taken};
@@ -36,8 +38,9 @@ use parsers::{Event, Identity, Kind, Reason, Sample, Scope};
 use server::Server;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
+use workers::Workers;
 
-/// Longest list of model names and of told types that is kept; both come from the log.
+/// Longest list of model names, of workers and of told types that is kept; all come from the log.
 const REMEMBERED: usize = 10_000;
 
 /// Where and when a record was read.
@@ -71,6 +74,7 @@ pub struct State {
     models: HashSet<Box<str>>,
     sources: Vec<SourceFacts>,
     servers: Vec<Server>,
+    workers: Workers,
     series: usize,
     no_room: u64,
     requests: Option<usize>,
@@ -105,6 +109,7 @@ impl State {
             models: HashSet::new(),
             sources: Vec::new(),
             servers: Vec::new(),
+            workers: Workers::default(),
             series: 0,
             no_room: 0,
             requests: None,
@@ -237,6 +242,10 @@ impl State {
         }
         if is_negative_counter {
             return Err(Reason::NegativeCounter);
+        }
+        if self.workers.note(sample, origin.wall) {
+            // Each such line counts, so that none may be taken without being read.
+            self.route = None;
         }
         if let Some(derivation) = derivation {
             let derived = self.derive(&derivation, sample, origin);

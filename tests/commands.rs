@@ -92,6 +92,14 @@ fn mistakes_in_the_configuration_name_their_place() {
         ("sources:\n  - path: x\n    timezone: Mars\n", "3:15", "Mars"),
         ("sources:\n  - path: x\n    labels: {a-b: c}\n", "3:14", "a-b"),
         ("sources:\n  - format: auto\n", "2:5", "path"),
+        ("process:\n  - match: 'vllm ('\n    model_name: m\n", "2:12", "unclosed group"),
+        ("process:\n  - match: '(?:x{1000}){1000}'\n    model_name: m\n", "2:12", "size limit"),
+        ("process:\n  - match: '(?P<modell>x)'\n", "2:12", "modell"),
+        ("process:\n  - match: x\n", "2:12", "no label"),
+        ("process:\n  - {match: '(?P<model_name>x)', model_name: m}\n", "2:13", "model_name"),
+        ("process:\n  - {match: x, modelname: m}\n", "2:16", "modelname"),
+        ("process:\n  - model_name: m\n", "2:5", "match"),
+        ("process: vllm\n", "1:10", ""),
     ] {
         let (_file, path) = config(text);
         for arguments in [&["check"][..], &["replay", "-"]] {
@@ -100,6 +108,20 @@ fn mistakes_in_the_configuration_name_their_place() {
         }
     }
     assert_eq!(Vec::<String>::new(), wrong);
+}
+
+#[test]
+fn configurations_of_the_readme_are_right() {
+    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
+    let readme = fs::read_to_string(readme).unwrap();
+    let blocks = readme.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap());
+    let ours: Vec<&str> = blocks.filter(|block| !block.contains("scrape_configs")).collect();
+    assert_eq!(2, ours.len(), "{ours:?}");
+    for text in ours {
+        let (_file, path) = config(text);
+        let output = inferometer().args(["check", "--config.file", &path]).output().unwrap();
+        assert_eq!(Some(0), output.status.code(), "{text}: {}", stderr(&output));
+    }
 }
 
 #[test]
@@ -641,7 +663,8 @@ fn a_file_that_cannot_be_read_is_named_with_the_reason() {
 #[test]
 fn check_prints_what_is_in_force() {
     let (_file, path) = config(
-        "types: {Hits: counter}\nbuckets: {Score: [1, 2]}\nsources: [{path: some/where, format: torchserve}]\n",
+        "types: {Hits: counter}\nbuckets: {Score: [1, 2]}\nsources: [{path: some/where, format: torchserve}]\n\
+         process: [{match: 'vllm serve (?P<model_name>\\S+)', model_version: 1.0}]\n",
     );
     let output = inferometer().args(["check", "--config.file", &path]).output().unwrap();
     assert_eq!(Some(0), output.status.code(), "{}", stderr(&output));
@@ -655,7 +678,8 @@ fn check_prints_what_is_in_force() {
     ] {
         assert!(said.lines().any(|line| line.contains(name) && line.contains(kind)), "{name}:\n{said}");
     }
-    for words in ["Score", "some/where", "torchserve", "metrics.yaml"] {
+    let rule = "process: vllm serve (?P<model_name>\\S+) model_name=(group) model_version=\"1.0\"\n";
+    for words in ["Score", "some/where", "torchserve", "metrics.yaml", rule] {
         assert!(said.contains(words), "{words}:\n{said}");
     }
     let vision = fixture("config/metrics_vision.yaml");

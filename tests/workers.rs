@@ -1,8 +1,9 @@
-//! The share of each model worker: real processes with TorchServe's command line, and a log that names them.
+//! The share of each model worker: real processes with TorchServe's command line and a log that names them, or with
+//! any command line and a rule.
 
 use crate::support::exposition::Exposition;
 use crate::support::folders::Folders;
-use crate::support::lines::{append, frontend};
+use crate::support::lines::{append, frontend, requests};
 use crate::support::process::{Server, eventually, run};
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -73,6 +74,11 @@ impl Worker {
         Self::launch(command.args(arguments))
     }
 
+    /// A stand-in for another server's worker: `python3 …/NAME ARGUMENTS`.
+    fn other(folder: &Path, name: &str, arguments: &[&str]) -> Self {
+        Self::launch(Command::new("python3").arg(script_named(folder, name)).args(arguments))
+    }
+
     fn launch(command: &mut Command) -> Self {
         let mut child =
             command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("python3 is installed");
@@ -118,7 +124,11 @@ impl Drop for Worker {
 }
 
 fn script(folder: &Path) -> PathBuf {
-    let script = folder.join("model_service_worker.py");
+    script_named(folder, "model_service_worker.py")
+}
+
+fn script_named(folder: &Path, name: &str) -> PathBuf {
+    let script = folder.join(name);
     fs::write(&script, SCRIPT).unwrap();
     script
 }
@@ -260,4 +270,147 @@ fn a_number_that_two_servers_use_is_shown_for_neither() {
     // Its standard input ends, and it with that.
     drop(other);
     eventually("the worker is shown again", || resnet.value(&fresh(&server), "threads"));
+}
+
+#[test]
+fn a_worker_keeps_its_name_when_its_load_line_is_long_gone() {
+    let folders = Folders::new();
+    let resnet = Name::new(19_060, "resnet18", "1.0");
+    append(&folders.live(), resnet.loaded(1.0));
+    let _worker = Worker::start(folders.path(), resnet.number, &[]);
+    let state = folders.state();
+    let lives = ["--state.dir", state.to_str().unwrap(), "--series-ttl", "1s"];
+    let mut server = start(&folders, &lives);
+    eventually("the load time is forgotten", || {
+        append(&folders.live(), requests(1));
+        (!server.scrape().samples.keys().any(|(name, _)| name == "WorkerLoadTime")).then_some(())
+    });
+    assert_eq!(Some(0), server.terminate().code());
+    let server = start(&folders, &lives);
+    eventually("the worker is shown", || resnet.value(&fresh(&server), "threads"));
+    assert!(!server.scrape().samples.keys().any(|(name, _)| name == "WorkerLoadTime"));
+}
+
+// Rules. All tests see all processes, so each test has a script with a name of its own.
+
+/// A server with these entries of `process:`.
+fn ruled(folders: &Folders, rules: &str) -> Server {
+    let file = folders.path().join("rules.yaml");
+    fs::write(&file, format!("process:\n{rules}")).unwrap();
+    start(folders, &["--config.file", file.to_str().unwrap()])
+}
+
+/// A worker's value, by its three labels.
+fn of_rule(body: &Exposition, family: &str, [model, version, worker]: [&str; 3]) -> Option<f64> {
+    let labels = [("model_name", model), ("model_version", version), ("worker_name", worker)];
+    body.value(&format!("model_worker_{family}"), &labels)
+}
+
+#[test]
+fn a_rule_finds_the_workers_of_any_server() {
+    let folders = Folders::new();
+    let start = |arguments: &[&str]| Worker::other(folders.path(), "llm-a", arguments);
+    // Two of one name, and one whose model has a version.
+    let twins = [start(&["serve", "org/Llama"]), start(&["serve", "org/Llama"])];
+    let single = start(&["serve", "mistral", "--revision", "v2", "--helper"]);
+    let _no_worker = start(&["bench", "org/Llama"]);
+    let pattern = r"llm-a serve (?P<model_name>\S+)(?: --revision (?P<model_version>\S+))?";
+    let server = ruled(&folders, &format!("  - {{match: '{pattern}', worker_name: vllm}}\n"));
+    let both = ["org/Llama", "", "vllm"];
+    let body = eventually("all three, and what one has started", || {
+        let body = fresh(&server);
+        let resident = of_rule(&body, "resident_memory_bytes", ["mistral", "v2", "vllm"])?;
+        let is_whole = resident > single.resident_bytes() + 40.0 * 1_048_576.0;
+        (is_whole && of_workers(&body, "threads") == 2).then_some(body)
+    });
+    let sum = |of: &dyn Fn(&Worker) -> f64| twins.iter().map(of).sum::<f64>();
+    let cpu = of_rule(&body, "cpu_seconds_total", both).unwrap();
+    assert!((sum(&Worker::cpu_seconds) - cpu).abs() < 1e-9, "{cpu}");
+    assert_eq!(Some(sum(&|worker| worker.field(20))), of_rule(&body, "threads", both));
+    let resident = of_rule(&body, "resident_memory_bytes", both).unwrap();
+    assert!((sum(&Worker::resident_bytes) - resident).abs() < 2.0 * 1_048_576.0, "{resident}");
+    let boot = body.value("host_boot_time_seconds", &[]).unwrap();
+    let started = twins.each_ref().map(|worker| boot + worker.field(22) / 100.0);
+    assert_eq!(Some(started[0].min(started[1])), of_rule(&body, "start_time_seconds", both));
+}
+
+#[test]
+fn workers_of_one_name_may_be_replaced_one_by_one() {
+    let folders = Folders::new();
+    let start = || Worker::other(folders.path(), "llm-b", &["serve", "m"]);
+    let (mut first, _second) = (start(), start());
+    let server = ruled(&folders, "  - {match: 'llm-b serve (?P<model_name>\\S+)'}\n");
+    let value = |family| of_rule(&fresh(&server), family, ["m", "", ""]);
+    let both =
+        eventually("both are counted", || value("cpu_seconds_total").filter(|seconds| *seconds >= 0.6));
+    first.kill();
+    eventually("one is left", || value("threads").filter(|threads| *threads <= 2.0));
+    let one = value("cpu_seconds_total").unwrap();
+    assert!(one >= both, "the counter stepped back from {both} to {one}");
+    let _third = start();
+    let three = eventually("the new one is counted", || {
+        value("cpu_seconds_total").filter(|seconds| *seconds >= both + 0.3)
+    });
+    assert!(three < both + 30.0, "{three}");
+}
+
+#[test]
+fn the_first_rule_that_matches_counts_and_torchserves_workers_keep_their_names() {
+    let folders = Folders::new();
+    let resnet = Name::new(19_070, "resnet18", "1.0");
+    append(&folders.live(), resnet.loaded(1.0));
+    let _torchserve = Worker::start(folders.path(), resnet.number, &["llm-c"]);
+    let _first = Worker::other(folders.path(), "llm-c", &["serve", "a"]);
+    // It says that it is TorchServe's.
+    let _liar = Worker::other(folders.path(), "llm-c", &[&resnet.text]);
+    // Our own command line, which names the file, has the words too.
+    let file = folders.path().join("llm-c.yaml");
+    let rules = "process:\n  - {match: 'llm-c serve', model_name: first}\n  - {match: 'llm-c W-19070', model_name: resnet18, \
+                 model_version: '1.0', worker_name: W-19070-resnet18_1.0}\n  - {match: llm-c, model_name: last}\n";
+    fs::write(&file, rules).unwrap();
+    let server = start(&folders, &["--config.file", file.to_str().unwrap()]);
+    let body = eventually("both are shown", || {
+        let body = fresh(&server);
+        (of_workers(&body, "threads") == 2).then_some(body)
+    });
+    assert_eq!(Some(2.0), resnet.value(&body, "threads"), "TorchServe's own process alone");
+    assert_eq!(Some(2.0), of_rule(&body, "threads", ["first", "", ""]));
+}
+
+/// A folder like `/proc`, with these command lines.
+fn procfs(folder: &Path, command_lines: impl Iterator<Item = Vec<u8>>) {
+    let stat: Vec<String> =
+        (4..=52).map(|field| if field == 4 { 1 } else { field * 10 }.to_string()).collect();
+    for (id, line) in (100..).zip(command_lines) {
+        let process = folder.join(id.to_string());
+        fs::create_dir_all(&process).unwrap();
+        fs::write(process.join("cmdline"), line).unwrap();
+        fs::write(process.join("stat"), format!("{id} (x) S {}\n", stat.join(" "))).unwrap();
+    }
+    fs::write(folder.join("uptime"), "1000.00 900.00\n").unwrap();
+    fs::write(folder.join("loadavg"), "0.86 0.69 0.49 2/85 9999\n").unwrap();
+    fs::write(folder.join("stat"), "btime 1700000000\n").unwrap();
+}
+
+#[test]
+fn command_lines_can_be_hostile() {
+    let folders = Folders::new();
+    let hostile = [&b"llm-d \"quoted\"\\"[..], b"llm-d \xff\xfe", b"llm-d a\nb{c=\"d\"} 1", b"llm-d ", b""];
+    let long = [format!("llm-d {}", "x".repeat(7000)).into_bytes()];
+    let many = (0..1200).map(|number| format!("/bin/llm-d\0model{number}\0").into_bytes());
+    let lines = hostile.iter().map(|line| line.to_vec()).chain(long).chain(many);
+    procfs(&folders.path().join("proc"), lines);
+    let file = folders.path().join("rules.yaml");
+    fs::write(&file, "process: [{match: '(?s)llm-d (?P<model_name>.*)'}]\n").unwrap();
+    let procfs = folders.path().join("proc");
+    let arguments = ["--config.file", file.to_str().unwrap(), "--path.procfs", procfs.to_str().unwrap()];
+    let server = start(&folders, &arguments);
+    // A scrape is read strictly: what it accepts, Prometheus accepts.
+    eventually("as many as there is room for", || {
+        (of_workers(&fresh(&server), "threads") == 1000).then_some(())
+    });
+    server.log_with("match too many workers");
+    eventually("the page says so", || {
+        server.page().contains("203 more workers than 1000 match the rules").then_some(())
+    });
 }

@@ -1,5 +1,6 @@
 //! The configuration file: flags by their names with dots nested, and what no flag can hold.
 
+use super::process::ProcessEntry;
 use parsers::Kind;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
@@ -23,6 +24,8 @@ pub(crate) struct ConfigFile {
     pub(crate) buckets: BTreeMap<String, Arc<[f64]>>,
     /// `sources:`.
     pub(crate) sources: Vec<SourceEntry>,
+    /// `process:`.
+    pub(crate) processes: Vec<ProcessEntry>,
 }
 
 /// A flag's value from the file.
@@ -142,7 +145,7 @@ impl<'de> Visitor<'de> for Top {
     type Value = ConfigFile;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a mapping of flags, sources, types and buckets")
+        f.write_str("a mapping of flags, sources, types, buckets and process")
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<ConfigFile, A::Error> {
@@ -159,6 +162,7 @@ impl<'de> Visitor<'de> for Top {
                         buckets.into_iter().map(|(name, bounds)| (name, bounds.0.into())).collect();
                 }
                 "sources" => file.sources = map.next_value()?,
+                "process" => file.processes = map.next_value()?,
                 name => map.next_value::<Setting>()?.flatten(name, key.referenced.into(), &mut file.flags),
             }
         }

@@ -9,7 +9,8 @@ use super::access::LABELS;
 use super::family::{Family, Origin, Series};
 use super::server::Server;
 use super::value::Value;
-use super::{Rules, SourceFacts, State, Told};
+use super::workers::Workers;
+use super::{LoadedWorker, Rules, SourceFacts, State, Told};
 use parsers::{Kind, Reason, Scope};
 use serde::{Deserialize, Serialize, Serializer};
 use std::sync::Arc;
@@ -22,6 +23,7 @@ pub struct SavedState {
     models: Vec<String>,
     sources: Vec<SourceFacts>,
     servers: Vec<Server>,
+    workers: Vec<LoadedWorker>,
     no_room: u64,
 }
 
@@ -34,6 +36,7 @@ pub struct Saving<'a> {
     models: Vec<&'a str>,
     sources: &'a [SourceFacts],
     servers: &'a [Server],
+    workers: Vec<LoadedWorker>,
     no_room: u64,
 }
 
@@ -127,6 +130,7 @@ impl State {
             models: self.models.iter().map(AsRef::as_ref).collect(),
             sources: &self.sources,
             servers: &self.servers,
+            workers: self.workers.list(),
             no_room: self.no_room,
         }
     }
@@ -145,6 +149,7 @@ impl State {
         state.models = saved.models.into_iter().map(String::into_boxed_str).collect();
         state.sources = saved.sources;
         state.servers = saved.servers;
+        state.workers = Workers::restored(saved.workers);
         state.no_room = saved.no_room;
         for family in saved.families {
             state.fill(family);
@@ -160,6 +165,7 @@ impl State {
         state.told = told.map(|(name, told)| (name.clone(), Told { families: 0, ..*told })).collect();
         state.sources = self.sources.iter().map(|facts| SourceFacts::new(&facts.name)).collect();
         state.servers.clone_from(&self.servers);
+        state.workers.clone_from(&self.workers);
         state
     }
 
@@ -272,13 +278,14 @@ mod tests {
     use crate::expose::text;
     use std::collections::BTreeMap;
 
-    const LINES: [&str; 6] = [
+    const LINES: [&str; 7] = [
         "t - PredictionTime.ms:1.5|#ModelName:m,Level:Model|#hostname:h,requestID:a,b,timestamp:1",
         "t - ts_inference_latency_microseconds.Microseconds:0.1|#model_name:m,model_version:d|#hostname:h,timestamp:1",
         "t - Hits.Count:0.3|#|#hostname:h,requestID:null,timestamp:1",
         "t - garbage",
         "t - /1.1.1.1:1 \"GET /predictions/m HTTP/1.1\" 200 3",
         "t - Requests2XX.Count:0.1|#Level:Host|#hostname:h,timestamp:1",
+        "t - WorkerLoadTime.Milliseconds:5.0|#WorkerName:W-9000-m_1.0,Level:Host|#hostname:h,timestamp:1",
     ];
 
     fn fold(state: &mut State, lines: &[&str]) {
@@ -318,6 +325,18 @@ mod tests {
         fold(&mut whole, &LINES);
         fold(&mut restored, &LINES);
         assert_eq!(shown(&whole), shown(&restored));
+    }
+
+    #[test]
+    fn a_workers_name_outlives_its_series_and_a_restart() {
+        let mut before = state(Rules::default());
+        fold(&mut before, &LINES);
+        before.expire(u64::from(u32::MAX));
+        assert!(!shown(&before).contains("W-9000"), "{}", shown(&before));
+        let after = State::restore(Rules::default().into(), through_bytes(&before));
+        let names = |state: &State| state.view(None).workers;
+        assert_eq!((1, "W-9000-m_1.0"), (names(&after).len(), &*names(&after)[0].name));
+        assert_eq!(names(&before), names(&after.emptied()));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use super::create::{QUEUE_MICROSECONDS, QUEUE_TIME};
 use super::facts::Outcome;
 use super::family::{Family, Origin};
-use super::{State, labels, naming};
+use super::{LoadedWorker, State, labels, naming};
 use crate::metric::{FamilyView, SeriesView, Shown, Type, push_label};
 use parsers::Kind;
 use std::collections::BTreeMap;
@@ -15,6 +15,8 @@ pub struct View {
     pub log: Vec<FamilyView>,
     /// Facts of the fold about itself (`inferometer_…`).
     pub own: Vec<FamilyView>,
+    /// Workers that a log names, who loaded first comes first.
+    pub workers: Vec<LoadedWorker>,
 }
 
 impl State {
@@ -30,7 +32,7 @@ impl State {
             .map(|family| self.family_view(family, now))
             .collect();
         log.extend(self.server_families());
-        View { log, own: self.own_families() }
+        View { log, own: self.own_families(), workers: self.workers.list() }
     }
 
     /// Servers whose gauges are shown at `now`, as one comparable value.

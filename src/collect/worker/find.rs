@@ -4,11 +4,13 @@
 //! and again until it has lived for a while, because between fork and exec it looks like its parent. A few of the
 //! others are asked again in turn, for the rare one that became another program late, or whose number was used again.
 
-use super::process::{Stat, worker_number};
+use super::process::{Stat, command_line, number_of};
+use super::{Identity, Rule};
 use crate::collect::kernel::text;
 use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::{fs, io};
 
 /// Seconds after which a process has become what it is.
@@ -28,10 +30,19 @@ pub(super) struct Found {
     pub(super) stat: Stat,
 }
 
+/// What tells a worker from others. TorchServe's come first, so that they keep their labels if a rule gives the same.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Key {
+    /// TorchServe's number; a log has the name.
+    Number(u32),
+    /// A rule has named it.
+    Named(Arc<Identity>),
+}
+
 /// Whose a worker's process is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Worker {
-    pub(super) number: u32,
+    pub(super) key: Key,
     /// The process that the server started; the others were started by it.
     pub(super) root: u32,
     /// The process that started the root: the server.
@@ -44,6 +55,9 @@ pub(super) struct Worker {
 #[derive(Debug)]
 pub(super) struct Finder {
     procfs: PathBuf,
+    rules: Arc<[Rule]>,
+    /// Our own process: its command line may hold any words, a file's name say.
+    own: Option<u32>,
     known: BTreeMap<u32, Kind>,
     /// The process id that was given last, when the folder was listed last.
     newest: Option<String>,
@@ -52,7 +66,7 @@ pub(super) struct Finder {
     asked: u32,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 enum Kind {
     /// Not a worker, and nobody's child that is one.
     Other { is_settled: bool },
@@ -61,8 +75,10 @@ enum Kind {
 }
 
 impl Finder {
-    pub(super) fn new(procfs: PathBuf) -> Self {
-        Self { procfs, known: BTreeMap::new(), newest: None, turns_unlisted: 0, asked: 0 }
+    pub(super) fn new(procfs: PathBuf, rules: Arc<[Rule]>) -> Self {
+        let own = fs::read_link(procfs.join("self")).ok();
+        let own = own.and_then(|link| link.to_str()?.parse().ok());
+        Self { procfs, rules, own, known: BTreeMap::new(), newest: None, turns_unlisted: 0, asked: 0 }
     }
 
     /// All processes of workers, as they are now.
@@ -83,7 +99,7 @@ impl Finder {
             self.ask(id, uptime);
         }
         let workers = self.known.iter().filter_map(|(id, kind)| match kind {
-            Kind::Worker { worker, start, .. } => Some((*id, *worker, *start)),
+            Kind::Worker { worker, start, .. } => Some((*id, worker.clone(), *start)),
             Kind::Other { .. } => None,
         });
         let mut ended = Vec::new();
@@ -117,7 +133,7 @@ impl Finder {
             let Some(id) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else {
                 continue;
             };
-            let kind = self.known.get(&id).copied();
+            let kind = self.known.remove(&id);
             present.insert(id, kind.unwrap_or(Kind::Other { is_settled: false }));
         }
         self.known = present;
@@ -132,11 +148,13 @@ impl Finder {
         let mut ids: Vec<u32> =
             self.known.iter().filter(|(_, kind)| !is_settled(kind)).map(|(id, _)| *id).collect();
         let after = self.known.range((Bound::Excluded(self.asked), Bound::Unbounded));
-        let again: Vec<u32> = after
-            .filter(|(_, kind)| matches!(kind, Kind::Other { is_settled: true }))
-            .map(|(id, _)| *id)
-            .take(ASKED_AGAIN)
-            .collect();
+        // Some servers write a new command line when a process gets its model: Ray, and who uses setproctitle.
+        let may_change = |kind: &Kind| match kind {
+            Kind::Other { is_settled } => *is_settled,
+            Kind::Worker { worker, is_settled, .. } => *is_settled && matches!(worker.key, Key::Named(_)),
+        };
+        let again: Vec<u32> =
+            after.filter(|(_, kind)| may_change(kind)).map(|(id, _)| *id).take(ASKED_AGAIN).collect();
         self.asked = again.last().copied().unwrap_or_default();
         ids.extend(again);
         ids
@@ -145,7 +163,7 @@ impl Finder {
     /// Asks a process who it is. One that does not answer (another user's under hidepid, or gone) is nobody.
     fn ask(&mut self, id: u32, uptime: Option<f64>) {
         let folder = self.folder(id);
-        let number = worker_number(&folder).ok().flatten();
+        let key = command_line(&folder).ok().and_then(|line| self.key(id, line));
         let Some(stat) = Stat::read(&folder) else {
             self.known.insert(id, Kind::Other { is_settled: true });
             return;
@@ -153,19 +171,32 @@ impl Finder {
         let is_settled = uptime.is_some_and(|uptime| uptime - Stat::seconds(stat.start) > SETTLED);
         // What a worker starts is its own, unless it is another worker.
         let parents = match self.known.get(&stat.parent) {
-            Some(Kind::Worker { worker, .. }) => Some(*worker),
+            Some(Kind::Worker { worker, .. }) => Some(worker.clone()),
             _ => None,
         };
-        let is_its_own = |number: &u32| parents.is_none_or(|parent| parent.number != *number);
-        let root = number.filter(is_its_own).map(|number| {
+        let is_its_own = |key: &Key| parents.as_ref().is_none_or(|parent| parent.key != *key);
+        let root = key.filter(is_its_own).map(|key| {
             let nearness = nearness(&cgroup(&self.procfs.join("self")), &cgroup(&folder));
-            Worker { number, root: id, server: stat.parent, nearness }
+            Worker { key, root: id, server: stat.parent, nearness }
         });
         let kind = match root.or(parents) {
             Some(worker) => Kind::Worker { worker, start: stat.start, is_settled },
             None => Kind::Other { is_settled },
         };
         self.known.insert(id, kind);
+    }
+
+    /// Which worker a command line says the process is.
+    fn key(&self, id: u32, mut line: Vec<u8>) -> Option<Key> {
+        if let Some(number) = number_of(&line) {
+            return Some(Key::Number(number));
+        }
+        if self.rules.is_empty() || self.own == Some(id) {
+            return None;
+        }
+        line.iter_mut().filter(|byte| **byte == 0).for_each(|byte| *byte = b' ');
+        let line = line.trim_ascii_end();
+        self.rules.iter().find_map(|rule| rule.identity(line)).map(|identity| Key::Named(identity.into()))
     }
 
     fn folder(&self, id: u32) -> PathBuf {
@@ -208,5 +239,39 @@ mod tests {
         ] {
             assert!(nearness(ours, pods) > nearness(ours, others), "{ours}");
         }
+    }
+
+    fn write(procfs: &Path, id: u32, parent: u32, line: &str) {
+        let folder = procfs.join(id.to_string());
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join("cmdline"), line.replace(' ', "\0")).unwrap();
+        let rest = "0 ".repeat(17);
+        fs::write(folder.join("stat"), format!("{id} (x) S {parent} {rest}5 0 1")).unwrap();
+    }
+
+    #[test]
+    fn a_process_that_gets_its_model_late_is_found_late() {
+        let procfs = tempfile::tempdir().unwrap();
+        let path = procfs.path();
+        fs::write(path.join("uptime"), "1000.00 900.00").unwrap();
+        fs::write(path.join("loadavg"), "0 0 0 1/1 20").unwrap();
+        let rule = Rule::new(r"ray::(?P<model_name>[a-z]+)", [None, None, None]).unwrap();
+        let mut finder = Finder::new(path.to_owned(), Arc::from([rule]));
+        let mut models = |line: &str| {
+            write(path, 10, 1, line);
+            write(path, 20, 10, "helper");
+            // Nobody is new, so that only those are asked whose turn it is.
+            let [_, _, found] = [(); 3].map(|()| finder.find().unwrap());
+            let model = |found: Found| match found.worker.key {
+                Key::Named(identity) => (found.id, identity.model_name.clone()),
+                Key::Number(number) => (found.id, number.to_string()),
+            };
+            found.into_iter().map(model).collect::<Vec<_>>()
+        };
+        let both = |model: &str| vec![(10, model.to_owned()), (20, model.to_owned())];
+        assert_eq!(Vec::<(u32, String)>::new(), models("ray::IDLE"));
+        assert_eq!(both("bert"), models("ray::bert"));
+        assert_eq!(both("llama"), models("ray::llama"));
+        assert_eq!(Vec::<(u32, String)>::new(), models("ray::IDLE"));
     }
 }

@@ -13,7 +13,7 @@ pub struct Named {
 }
 
 /// Who a worker process is, as labels say it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Identity {
     /// `resnet18`.
     pub model_name: String,
@@ -24,13 +24,13 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// Its labels, in the order of all `model_worker_*` families.
+    /// Names of its labels, in the order of all `model_worker_*` families.
+    pub const LABELS: [&'static str; 3] = ["model_name", "model_version", "worker_name"];
+
+    /// Its labels.
     pub fn labels(&self) -> [(&'static str, &str); 3] {
-        [
-            ("model_name", &self.model_name),
-            ("model_version", &self.model_version),
-            ("worker_name", &self.worker_name),
-        ]
+        let [name, version, worker] = Self::LABELS;
+        [(name, &self.model_name), (version, &self.model_version), (worker, &self.worker_name)]
     }
 
     /// Number and identity of `W-9000-resnet18_1.0`. A version has no `_`, a model's name may.

@@ -63,16 +63,18 @@ impl Stat {
     }
 }
 
-/// The number of the worker that a process is, by its command line.
-pub(super) fn worker_number(process: &Path) -> io::Result<Option<u32>> {
+/// The arguments of a process, each with a zero byte behind it.
+pub(super) fn command_line(process: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     File::open(process.join("cmdline"))?.take(COMMAND_LINE_MAX).read_to_end(&mut bytes)?;
-    Ok(number_of(&bytes))
+    Ok(bytes)
 }
 
+/// The number of the worker that a process of TorchServe is.
+///
 /// `python3 … ts/model_service_worker.py --sock-type unix --sock-name /tmp/.ts.sock.9000 …`, or `--port 9000` with
-/// sockets of TCP; arguments end with a zero byte.
-fn number_of(command_line: &[u8]) -> Option<u32> {
+/// sockets of TCP.
+pub(super) fn number_of(command_line: &[u8]) -> Option<u32> {
     let mut arguments = command_line.split(|byte| *byte == 0);
     arguments.find(|argument| argument.rsplit(|byte| *byte == b'/').next() == Some(WORKER_SCRIPT))?;
     while let Some(argument) = arguments.next() {
