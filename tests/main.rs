@@ -28,6 +28,7 @@ mod kill;
 mod limits;
 mod prometheus;
 mod properties;
+mod queries;
 mod rotation;
 mod scrape;
 mod support;
