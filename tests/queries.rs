@@ -144,7 +144,7 @@ impl Scene {
         });
         for process in ["22", "23"] {
             // The manual's field 14 is the CPU time, and no name in here has a blank.
-            self.change(&format!("proc/{process}/stat"), |text| {
+            self.change(format!("proc/{process}/stat"), |text| {
                 let mut words: Vec<String> = text.split(' ').map(str::to_owned).collect();
                 words[13] = (200_000 + step * 5).to_string();
                 words.join(" ")
