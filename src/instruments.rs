@@ -89,7 +89,7 @@ fn series(metric: &Metric, kind: Type) -> SeriesView {
     let value = match kind {
         Type::Counter => Shown::Number(metric.get_counter().get_value()),
         Type::Histogram => Shown::Histogram(counts(metric)),
-        Type::Gauge | Type::Untyped => Shown::Number(metric.get_gauge().get_value()),
+        Type::Gauge | Type::Untyped | Type::Summary => Shown::Number(metric.get_gauge().get_value()),
     };
     SeriesView { labels: labels(metric.get_label()).into(), value }
 }

@@ -16,6 +16,8 @@ pub enum Type {
     Gauge,
     /// Counts per bucket, count and sum.
     Histogram,
+    /// Count and sum.
+    Summary,
     /// Nobody has told.
     Untyped,
 }
@@ -27,6 +29,7 @@ impl Type {
             Self::Counter => "counter",
             Self::Gauge => "gauge",
             Self::Histogram => "histogram",
+            Self::Summary => "summary",
             Self::Untyped => "untyped",
         }
     }
@@ -38,6 +41,7 @@ impl From<Option<Kind>> for Type {
             Some(Kind::Counter) => Self::Counter,
             Some(Kind::Gauge) => Self::Gauge,
             Some(Kind::Histogram) => Self::Histogram,
+            Some(Kind::Summary) => Self::Summary,
             None => Self::Untyped,
         }
     }

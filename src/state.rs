@@ -13,6 +13,7 @@ mod fold;
 mod hints;
 mod identities;
 mod labels;
+mod measured;
 mod names;
 mod naming;
 mod rules;
@@ -66,6 +67,8 @@ pub struct State {
     rules: Arc<Rules>,
     families: Vec<Family>,
     by_name: HashMap<Box<str>, [Option<usize>; 2]>,
+    /// Families of metrics that formats know, by name.
+    measured: HashMap<Box<str>, usize>,
     /// How many families nobody declares: a log can name any number of them.
     undeclared: usize,
     names: Names,
@@ -103,6 +106,7 @@ impl State {
             rules,
             families: Vec::new(),
             by_name: HashMap::new(),
+            measured: HashMap::new(),
             undeclared: 0,
             names: Names::default(),
             told: HashMap::new(),
@@ -168,6 +172,7 @@ impl State {
     pub fn apply(&mut self, event: &Event<'_>, origin: &Origin<'_>) -> Result<(), Reason> {
         match event {
             Event::Sample(sample) => self.apply_sample(sample, origin),
+            Event::Measured(measurement) => self.apply_measured(measurement, origin),
             Event::Type { name, kind } => {
                 self.learn(name, *kind);
                 Ok(())
@@ -358,12 +363,15 @@ impl State {
 
     fn note_models(&mut self, sample: &Sample<'_>) {
         for (name, value) in &sample.labels {
-            if matches!(*name, "ModelName" | "model_name")
-                && self.models.len() < REMEMBERED
-                && !self.models.contains(*value)
-            {
-                self.models.insert((*value).into());
+            if matches!(*name, "ModelName" | "model_name") {
+                self.note_model(value);
             }
+        }
+    }
+
+    fn note_model(&mut self, name: &str) {
+        if self.models.len() < REMEMBERED && !self.models.contains(name) {
+            self.models.insert(name.into());
         }
     }
 }

@@ -249,7 +249,7 @@ proptest! {
             }
             // The last of unrelated values would mean nothing: a gauge's overflow is dropped.
             Kind::Gauge => prop_assert!(values("Hits").len() <= limit),
-            Kind::Histogram => {
+            Kind::Histogram | Kind::Summary => {
                 let expected = limit + usize::from(shown.value("Hits_count", &overflow).is_some());
                 prop_assert!(values("Hits_count").len() <= expected);
                 prop_assert_eq!(increments, values("Hits_sum").iter().sum::<f64>());

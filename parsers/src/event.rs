@@ -1,6 +1,6 @@
 //! What a record can tell.
 
-use crate::{Civil, Kind, Sample};
+use crate::{Civil, Kind, Measurement, Sample};
 
 /// One thing that a record says.
 #[derive(Clone, Debug, PartialEq)]
@@ -8,6 +8,8 @@ use crate::{Civil, Kind, Sample};
 pub enum Event<'a> {
     /// A metric's increment, value or observation.
     Sample(Sample<'a>),
+    /// A value of a metric that the format knows.
+    Measured(Measurement<'a>),
     /// The type of a metric, told by a worker's own line; it is not counted as a sample.
     Type {
         /// The metric's name.

@@ -26,7 +26,9 @@ pub mod framing;
 mod grammar;
 mod identity;
 mod json;
+mod measurement;
 mod sample;
+pub mod uniform;
 mod unit;
 
 pub use catalog::{Catalog, Declaration, Duplicate};
@@ -35,5 +37,6 @@ pub use event::{Access, Event, Outcome, ServerFact};
 pub use formats::{FORMATS, Format, Parse, detect, format_named};
 pub use grammar::{Civil, whole_number as number};
 pub use identity::{Identify, Identity, TakeApart, TakeApartAs};
+pub use measurement::{Measurement, Metric, Uniform};
 pub use sample::{Kind, Sample, Scope};
 pub use unit::{Quantity, Unit};

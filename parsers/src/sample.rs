@@ -9,6 +9,8 @@ pub enum Kind {
     Gauge,
     /// Each line holds one observation.
     Histogram,
+    /// The same, of which only count and sum are kept.
+    Summary,
 }
 
 impl Kind {
@@ -18,10 +20,12 @@ impl Kind {
             Self::Counter => "counter",
             Self::Gauge => "gauge",
             Self::Histogram => "histogram",
+            Self::Summary => "summary",
         }
     }
 
-    /// Reads the word of a `metrics.yaml`, a configuration or a worker's `|#type:`, in any case.
+    /// Reads the word of a `metrics.yaml`, a configuration or a worker's `|#type:`, in any case; TorchServe has no
+    /// summaries.
     pub fn from_label(word: &str) -> Option<Self> {
         [Self::Counter, Self::Gauge, Self::Histogram]
             .into_iter()

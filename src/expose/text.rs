@@ -22,8 +22,10 @@ pub fn encode<'a>(
         let samples = text.len();
         let series = family.series.iter();
         match family.kind {
-            Type::Histogram => {
-                let (wanted, ends) = (Suffixes::of(&family.name, only), bucket_ends(family));
+            Type::Histogram | Type::Summary => {
+                let mut wanted = Suffixes::of(&family.name, only);
+                wanted.bucket &= family.kind == Type::Histogram;
+                let ends = bucket_ends(family);
                 series.for_each(|series| histogram(&family.name, series, &ends, wanted, text));
             }
             _ if only.is_none_or(|only| only.contains(&family.name)) => {

@@ -1,7 +1,7 @@
 //! How families come to be: declared, seen for the first time, derived; and how they get a late type.
 
 use super::family::{Derivation, Family, Origin};
-use super::naming::{self, Exposed, Naming};
+use super::naming::{self, Exposed};
 use super::value::{BATCH_BOUNDS, LATENCY_BOUNDS};
 use super::{REMEMBERED, Rules, State, Told, names};
 use heck::ToSnakeCase;
@@ -45,7 +45,7 @@ impl State {
         let at = self.families.len();
         // By convention one thing is measured once: the histogram takes the name of what it replaces.
         let is_replaced =
-            rules.naming == Naming::Prometheus && feeds_histogram(&rules, scope, name, unit).is_some();
+            rules.naming.is_conventional() && feeds_histogram(&rules, scope, name, unit).is_some();
         if !is_replaced {
             self.claim_for_log(&exposed.name, kind, at)?;
         }
@@ -79,7 +79,7 @@ impl State {
     fn claim_for_log(&mut self, name: &str, kind: Option<Kind>, at: usize) -> Result<(), Reason> {
         let replaces = |other| {
             let mut feeds = self.families.iter().filter_map(|family| family.derived.as_ref());
-            self.rules.naming == Naming::Prometheus && feeds.any(|feed| feed.family == other)
+            self.rules.naming.is_conventional() && feeds.any(|feed| feed.family == other)
         };
         let losers = self.names.claim(name, kind, at, |other| {
             let is_derived = |family: &Family| family.origin == Origin::Derived;
@@ -138,7 +138,7 @@ impl State {
         let Some(at) = self.find(Scope::Model, name).filter(untyped) else { return };
         let Some(family) = self.families.get(at) else { return };
         let exposed = Exposed::new(self.rules.naming, Some(kind), name, &family.unit, &family.label_names);
-        let is_replaced = self.rules.naming == Naming::Prometheus && family.derived.is_some();
+        let is_replaced = self.rules.naming.is_conventional() && family.derived.is_some();
         let claimed = names::check(&exposed, Some(kind)).and_then(|()| {
             if is_replaced {
                 return Ok(());

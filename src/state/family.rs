@@ -16,6 +16,17 @@ pub(crate) enum Origin {
     Log(Scope),
     /// A histogram made of a log metric's lines; yields to a log metric of its name.
     Derived,
+    /// A metric that a format knows, under the server's own name.
+    Measured,
+    /// The same in the schema that all servers share.
+    Uniform,
+}
+
+impl Origin {
+    /// Whether a format knows the metric.
+    pub(crate) const fn is_measured(self) -> bool {
+        matches!(self, Self::Measured | Self::Uniform)
+    }
 }
 
 /// One label set and what it has accumulated.

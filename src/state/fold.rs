@@ -52,7 +52,9 @@ impl State {
         let mut refused = None;
         let mut used = false;
         let read = (format.parse)(record, &rules.catalog, &mut |event| {
-            if role == Role::FactsOnly && matches!(event, Event::Sample(_) | Event::Access(_)) {
+            if role == Role::FactsOnly
+                && matches!(event, Event::Sample(_) | Event::Measured(_) | Event::Access(_))
+            {
                 return;
             }
             used = true;

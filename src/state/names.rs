@@ -53,6 +53,9 @@ impl Names {
 /// The names that a family's samples have, its own included (simpleclient: `CollectorRegistry`).
 fn sample_names(name: &str, kind: Option<Kind>) -> Vec<String> {
     let mut names = vec![name.to_owned()];
+    if kind == Some(Kind::Summary) {
+        names.extend(["_count", "_sum"].map(|suffix| format!("{name}{suffix}")));
+    }
     if kind == Some(Kind::Histogram) {
         names.extend(["_bucket", "_count", "_sum"].map(|suffix| format!("{name}{suffix}")));
     }

@@ -14,6 +14,15 @@ pub enum Naming {
     Torchserve,
     /// Snake case, base units, `_total`.
     Prometheus,
+    /// One schema for all servers ([`parsers::uniform`]); what has no place in it as with `prometheus`.
+    Uniform,
+}
+
+impl Naming {
+    /// Whether TorchServe's own families get conventional names.
+    pub(crate) const fn is_conventional(self) -> bool {
+        matches!(self, Self::Prometheus | Self::Uniform)
+    }
 }
 
 /// How a family appears in an exposition.
@@ -36,7 +45,7 @@ impl Exposed {
                 labels: labels.to_vec(),
                 convert: None,
             },
-            Naming::Prometheus => {
+            Naming::Prometheus | Naming::Uniform => {
                 let known = Unit::parse(unit);
                 Self {
                     name: conventional_name(kind, name, known),
@@ -78,6 +87,7 @@ fn kind_sentence(kind: Option<Kind>) -> &'static str {
     match kind {
         Some(Kind::Counter) => "Sum of the increments.",
         Some(Kind::Gauge) => "Last value.",
+        Some(Kind::Summary) => "Count and sum of the observations.",
         Some(Kind::Histogram) => "Distribution of the observations.",
         None => "Last value; its type is not known.",
     }

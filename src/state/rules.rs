@@ -39,7 +39,9 @@ impl Rules {
         let Declaration { kind, name, unit, labels, .. } = declaration;
         let exposed = Exposed::new(self.naming, Some(*kind), name, unit, labels).name;
         match (self.naming, kind) {
-            (Naming::Prometheus, Kind::Counter) => exposed.trim_end_matches("_total").to_owned(),
+            (Naming::Prometheus | Naming::Uniform, Kind::Counter) => {
+                exposed.trim_end_matches("_total").to_owned()
+            }
             _ => exposed,
         }
     }

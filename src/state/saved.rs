@@ -11,7 +11,7 @@ use super::server::Server;
 use super::value::Value;
 use super::workers::Workers;
 use super::{LoadedWorker, Rules, SourceFacts, State, Told};
-use parsers::{Kind, Reason, Scope};
+use parsers::{Kind, Metric, Reason, Scope};
 use serde::{Deserialize, Serialize, Serializer};
 use std::sync::Arc;
 
@@ -53,6 +53,8 @@ struct SavedFamily {
     origin: SavedOrigin,
     name: String,
     unit: String,
+    /// Of a family that no rule can tell the help of: a measured one's.
+    help: String,
     kind: Option<u8>,
     labels: Vec<String>,
     /// Names of the labels in the series' texts.
@@ -67,6 +69,7 @@ struct SavingFamily<'a> {
     origin: SavedOrigin,
     name: &'a str,
     unit: &'a str,
+    help: &'a str,
     kind: Option<u8>,
     labels: &'a [String],
     shown: Vec<String>,
@@ -84,6 +87,10 @@ enum SavedOrigin {
     Derived,
     /// The histogram of the access log, which no family feeds.
     Requests,
+    /// A metric that a format knows, under the server's own name.
+    Measured,
+    /// The same in the schema that all servers share.
+    Uniform,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -176,9 +183,12 @@ impl State {
                 Origin::Log(Scope::Model) => SavedOrigin::Model,
                 Origin::Derived if self.requests == Some(at) => SavedOrigin::Requests,
                 Origin::Derived => SavedOrigin::Derived,
+                Origin::Measured => SavedOrigin::Measured,
+                Origin::Uniform => SavedOrigin::Uniform,
             },
             name: &family.name,
             unit: &family.unit,
+            help: if family.origin.is_measured() { &family.exposed.help } else { "" },
             kind: family.kind.map(code),
             labels: &family.label_names,
             shown: self.shown_labels(at),
@@ -204,9 +214,21 @@ impl State {
                 self.requests_family();
                 return;
             }
+            SavedOrigin::Measured => return self.measure_again(saved, Origin::Measured),
+            SavedOrigin::Uniform => return self.measure_again(saved, Origin::Uniform),
         };
         let labels = saved.labels.iter().map(String::as_str);
         let _refused: Result<usize, Reason> = self.create(scope, &saved.name, &saved.unit, labels);
+    }
+
+    /// The same for a metric that a format knows; under other names than before it starts anew.
+    fn measure_again(&mut self, saved: &SavedFamily, origin: Origin) {
+        let Some(kind) = saved.kind.and_then(kind).filter(|_| self.measured_origin() == origin) else {
+            return;
+        };
+        let SavedFamily { name, help, bounds, .. } = saved;
+        let metric = Metric { name, help, kind, bounds, uniform: &[] };
+        let _refused: Result<usize, Reason> = self.measured_family(&metric, origin);
     }
 
     /// The family that goes on with what this one held.
@@ -216,6 +238,7 @@ impl State {
             SavedOrigin::Server => server,
             SavedOrigin::Model => model,
             SavedOrigin::Requests => self.requests,
+            SavedOrigin::Measured | SavedOrigin::Uniform => self.measured.get(&*saved.name).copied(),
             SavedOrigin::Derived => self.families.iter().enumerate().position(|(at, family)| {
                 let is_it = family.origin == Origin::Derived && family.name == saved.name;
                 is_it && family.refused.is_none() && self.requests != Some(at)
@@ -249,6 +272,10 @@ impl State {
         let names: Vec<String> = match family.origin {
             Origin::Log(_) => family.exposed.labels.clone(),
             Origin::Derived if self.requests == Some(at) => LABELS.map(str::to_owned).to_vec(),
+            // Their labels are the lines'; what is left out of them must be the same.
+            Origin::Measured | Origin::Uniform => {
+                return self.rules.drop_labels.iter().cloned().collect();
+            }
             Origin::Derived => {
                 let feeds = self.families.iter().filter_map(|family| family.derived.as_ref());
                 let mut feeds = feeds.filter(|feed| feed.family == at || feed.batch == Some(at));
@@ -261,7 +288,7 @@ impl State {
     }
 }
 
-const KINDS: [Kind; 3] = [Kind::Counter, Kind::Gauge, Kind::Histogram];
+const KINDS: [Kind; 4] = [Kind::Counter, Kind::Gauge, Kind::Histogram, Kind::Summary];
 
 fn code(kind: Kind) -> u8 {
     KINDS.iter().zip(0..).find(|(known, _)| **known == kind).map_or(0, |(_, code)| code)

@@ -29,6 +29,7 @@ impl Value {
             Some(Kind::Counter) => Self::Counter(0.0),
             Some(Kind::Gauge) => Self::Gauge(0.0),
             Some(Kind::Histogram) => Self::Histogram(Histogram::new(bounds)),
+            Some(Kind::Summary) => Self::Histogram(Histogram::new(&[])),
             None => Self::Untyped(Box::new(Untyped {
                 last: 0.0,
                 increments: 0.0,
@@ -58,7 +59,7 @@ impl Value {
         *self = match kind {
             Kind::Counter => Self::Counter(untyped.increments),
             Kind::Gauge => Self::Gauge(untyped.last),
-            Kind::Histogram => Self::Histogram(untyped.observations.clone()),
+            Kind::Histogram | Kind::Summary => Self::Histogram(untyped.observations.clone()),
         };
     }
 

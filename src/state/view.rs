@@ -50,8 +50,11 @@ impl State {
             let is_needless = is_stand_in && self.has_lines(QUEUE_MICROSECONDS);
             return !is_needless && !family.is_empty();
         }
+        if family.origin.is_measured() {
+            return !family.is_empty();
+        }
         // By convention one thing is measured once: the histogram's _sum is the counter.
-        let replaced = family.derived.is_some() && self.rules.naming == naming::Naming::Prometheus;
+        let replaced = family.derived.is_some() && self.rules.naming.is_conventional();
         !replaced
     }
 

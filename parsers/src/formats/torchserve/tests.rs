@@ -34,6 +34,7 @@ fn describe(event: &Event<'_>) -> String {
         }
         Event::Server(ServerFact::Started(time)) => format!("started {}:{}", time.hour, time.minute),
         Event::Server(fact) => format!("{fact:?}"),
+        Event::Measured(measurement) => format!("{measurement:?}"),
     }
 }
 

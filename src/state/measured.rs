@@ -1,0 +1,183 @@
+//! Metrics that a format knows: the fold of what all servers but TorchServe log.
+
+use super::family::{Family, Origin as Of};
+use super::naming::{Exposed, Naming};
+use super::{Origin, State, Taken, names};
+use crate::metric::push_label;
+use parsers::{Kind, Measurement, Metric, Reason};
+
+impl State {
+    pub(super) fn apply_measured(
+        &mut self,
+        measurement: &Measurement<'_>,
+        origin: &Origin<'_>,
+    ) -> Result<(), Reason> {
+        let Measurement { metric, value, labels, .. } = measurement;
+        let uniform = match self.measured_origin() {
+            Of::Uniform => metric.uniform,
+            _ => &[],
+        };
+        if uniform.is_empty() {
+            self.measure(metric, *value, labels.iter().copied(), origin)?;
+        }
+        for uniform in uniform {
+            let kept = uniform.labels.iter().filter_map(|(name, called)| {
+                let (_, value) = labels.iter().find(|(label, _)| label == name)?;
+                Some((*called, *value))
+            });
+            self.measure(uniform.metric, value * uniform.factor, kept, origin)?;
+        }
+        Ok(())
+    }
+
+    /// Which names measured families have.
+    pub(super) fn measured_origin(&self) -> Of {
+        if self.rules.naming == Naming::Uniform { Of::Uniform } else { Of::Measured }
+    }
+
+    fn measure<'a>(
+        &mut self,
+        metric: &Metric<'_>,
+        value: f64,
+        labels: impl Iterator<Item = (&'a str, &'a str)>,
+        origin: &Origin<'_>,
+    ) -> Result<(), Reason> {
+        // A rate without requests is 0/0 in some servers' lines, and a sum that took it would be lost for good.
+        if !value.is_finite() {
+            return Err(Reason::BadValue);
+        }
+        if metric.kind == Kind::Counter && value < 0.0 {
+            return Err(Reason::NegativeCounter);
+        }
+        let at = match self.measured.get(metric.name) {
+            Some(at) => *at,
+            None => self.measured_family(metric, self.measured_origin())?,
+        };
+        let family = self.families.get(at).ok_or(Reason::NameClash)?;
+        if let Some(reason) = family.refused {
+            return Err(reason);
+        }
+        if family.kind != Some(metric.kind) {
+            return Err(Reason::NameClash);
+        }
+        self.text.clear();
+        let mut model = None;
+        for (name, value) in labels {
+            if !self.rules.drop_labels.contains(name) {
+                push_label(&mut self.text, name, value);
+            }
+            model = model.or((name == "model_name").then_some(value));
+        }
+        if let ((Taken::New, _), Some(model)) = (self.give(at, value, origin), model) {
+            self.note_model(model);
+        }
+        Ok(())
+    }
+
+    /// Makes the family of a metric.
+    pub(super) fn measured_family(&mut self, metric: &Metric<'_>, origin: Of) -> Result<usize, Reason> {
+        if self.measured.len() >= self.rules.series_limit {
+            self.no_room += 1;
+            return Err(Reason::NoRoom);
+        }
+        let exposed = Exposed {
+            name: metric.name.to_owned(),
+            help: metric.help.to_owned(),
+            labels: Vec::new(),
+            convert: None,
+        };
+        names::check(&exposed, Some(metric.kind))?;
+        let at = self.families.len();
+        self.names.claim(metric.name, Some(metric.kind), at, |_| false)?;
+        let mut family = Family::new(origin, metric.name, "", Some(metric.kind), exposed);
+        let bounds = self.rules.buckets.get(metric.name).cloned();
+        family.bounds = match metric.kind {
+            Kind::Histogram => bounds.unwrap_or_else(|| metric.bounds.into()),
+            _ => [].into(),
+        };
+        self.families.push(family);
+        self.measured.insert(metric.name.into(), at);
+        Ok(at)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Rules, Saving};
+    use super::*;
+    use crate::expose::text;
+    use parsers::{Event, Uniform, uniform};
+    use std::collections::BTreeMap;
+
+    static LATENCY: Metric<'static> = Metric {
+        name: "server_latency_ms",
+        help: "Time of a request.",
+        kind: Kind::Histogram,
+        bounds: &[1.0, 10.0],
+        uniform: &[Uniform {
+            metric: &uniform::REQUEST_DURATION,
+            factor: 0.001,
+            labels: &[("model", "model_name")],
+        }],
+    };
+    static SIZE: Metric<'static> = Metric { name: "server_size", kind: Kind::Summary, ..Metric::BLANK };
+
+    fn folded(naming: Naming) -> State {
+        let mut state = State::new(Rules { naming, ..Rules::default() }.into());
+        let labels = BTreeMap::new();
+        let origin = Origin { source: 0, server: 0, now: 0, wall: 0, labels: &labels, offset_minutes: 0 };
+        let labels = [("model", "m"), ("id", "7")];
+        for (metric, value) in [(&LATENCY, 5.0), (&LATENCY, 20.0), (&SIZE, 2.5)] {
+            let event =
+                Event::Measured(Measurement { metric, value, labels: &labels, request_id: None, time: None });
+            assert_eq!(Ok(()), state.apply(&event, &origin));
+        }
+        let nan =
+            Measurement { metric: &SIZE, value: f64::NAN, labels: &labels, request_id: None, time: None };
+        assert_eq!(Err(Reason::BadValue), state.apply(&Event::Measured(nan), &origin));
+        state
+    }
+
+    fn shown(state: &State) -> String {
+        let mut body = String::new();
+        text::encode(&state.view(None).log, None, &mut body);
+        body
+    }
+
+    #[test]
+    fn families_have_the_servers_names_types_and_buckets() {
+        let expected = r#"# HELP server_latency_ms Time of a request.
+# TYPE server_latency_ms histogram
+server_latency_ms_bucket{model="m",id="7",le="1.0"} 0
+server_latency_ms_bucket{model="m",id="7",le="10.0"} 1
+server_latency_ms_bucket{model="m",id="7",le="+Inf"} 2
+server_latency_ms_count{model="m",id="7"} 2
+server_latency_ms_sum{model="m",id="7"} 25.0
+# HELP server_size 
+# TYPE server_size summary
+server_size_count{model="m",id="7"} 1
+server_size_sum{model="m",id="7"} 2.5
+"#;
+        assert_eq!(expected, shown(&folded(Naming::Torchserve)));
+    }
+
+    #[test]
+    fn the_shared_schema_has_base_units_and_its_own_labels() {
+        let body = shown(&folded(Naming::Uniform));
+        assert!(body.contains("model_request_duration_seconds_sum{model_name=\"m\"} 0.025\n"), "{body}");
+        assert!(!body.contains("server_latency_ms"), "{body}");
+        assert!(body.contains("server_size_count"), "what has no place in the schema keeps its name: {body}");
+    }
+
+    #[test]
+    fn a_restored_family_goes_on_unless_names_have_changed() {
+        let bytes = |saving: Saving<'_>| postcard::to_stdvec(&saving).unwrap();
+        let saved = bytes(folded(Naming::Torchserve).save());
+        let restored = |naming| {
+            let rules = Rules { naming, ..Rules::default() };
+            State::restore(rules.into(), postcard::from_bytes(&saved).unwrap())
+        };
+        assert_eq!(shown(&folded(Naming::Torchserve)), shown(&restored(Naming::Torchserve)));
+        assert!(!shown(&restored(Naming::Uniform)).contains("server_latency_ms"));
+    }
+}
