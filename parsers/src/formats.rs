@@ -1,5 +1,11 @@
 //! The table of formats: one row for each shape of log, and how a file's format is found.
 
+mod bentoml;
+mod deepsparse;
+mod kserve;
+mod tgi;
+#[cfg(test)]
+mod told;
 mod torchserve;
 
 use crate::framing::{self, Frame};
@@ -40,6 +46,46 @@ pub static FORMATS: &[Format] = &[
         frame: torchserve::frame,
         identify: Some(torchserve::IDENTIFY),
         parse: torchserve::parse_metric_file,
+    },
+    Format {
+        name: "bentoml",
+        summary: "BentoML's server log: HTTP and gRPC requests (1.0 to 1.4)",
+        declares: false,
+        repeats_metrics: false,
+        recognises: bentoml::recognises,
+        frame: framing::line,
+        identify: None,
+        parse: bentoml::parse,
+    },
+    Format {
+        name: "tgi",
+        summary: "Text Generation Inference's router: text, with colours or without, and JSON (0.3 to 3.3)",
+        declares: false,
+        repeats_metrics: false,
+        recognises: tgi::recognises,
+        frame: framing::line,
+        identify: None,
+        parse: tgi::parse,
+    },
+    Format {
+        name: "deepsparse",
+        summary: "DeepSparse's Python loggers (1.3 to 1.8)",
+        declares: false,
+        repeats_metrics: false,
+        recognises: deepsparse::recognises,
+        frame: framing::line,
+        identify: None,
+        parse: deepsparse::parse,
+    },
+    Format {
+        name: "kserve",
+        summary: "KServe's Python model server: its trace lines (0.9 to 0.21)",
+        declares: false,
+        repeats_metrics: false,
+        recognises: kserve::recognises,
+        frame: framing::line,
+        identify: None,
+        parse: kserve::parse,
     },
     Format {
         name: "torchserve-access",

@@ -130,6 +130,17 @@ fn short_number(text: &[u8]) -> Option<f64> {
     is_short.then(|| Some(whole as f64 / POWERS.get(fraction as usize)?))?
 }
 
+/// The seconds of a number of milliseconds. The decimal point moves before the number is read: a double that was
+/// rounded once is not always the nearest one after a division.
+pub(crate) fn milliseconds(text: &str) -> Option<f64> {
+    let seconds = if text.contains(['e', 'E']) {
+        whole_number(text.as_bytes())? / 1000.0
+    } else {
+        whole_number(format!("{text}e-3").as_bytes())?
+    };
+    seconds.is_finite().then_some(seconds)
+}
+
 /// Rust's own float reader also knows `inf`, `infinity` and a leading `+`; these are not in a log.
 fn is_decimal(text: &str) -> bool {
     text.starts_with(|c: char| c.is_ascii_digit() || c == '.')
@@ -282,6 +293,24 @@ mod tests {
             let text = format!("{:.places$}", (seed >> 20) as f64 / 1e9);
             assert_eq!(text.parse::<f64>().ok(), whole_number(text.as_bytes()), "{text}");
         }
+    }
+
+    #[test]
+    fn milliseconds_are_the_nearest_seconds() {
+        for (text, seconds) in [
+            ("4.317", Some(0.004_317)),
+            ("7.595", Some(0.007_595)),
+            ("0", Some(0.0)),
+            ("-1.5", Some(-0.0015)),
+            ("1e-05", Some(1e-8)),
+            ("NaN", None),
+            ("Infinity", None),
+            ("", None),
+            ("1ms", None),
+        ] {
+            assert_eq!(seconds, milliseconds(text), "{text}");
+        }
+        assert_ne!(0.004_317, 4.317 / 1000.0);
     }
 
     #[test]

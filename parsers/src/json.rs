@@ -43,7 +43,8 @@ impl<'a> Json<'a> {
         }
     }
 
-    fn member(&self, key: &str) -> Option<&Self> {
+    /// A member of an object.
+    pub(crate) fn member(&self, key: &str) -> Option<&Self> {
         match self {
             Json::Object(members) => members.iter().find(|(name, _)| name == key).map(|(_, value)| value),
             _ => None,
@@ -59,6 +60,14 @@ impl<'a> Json<'a> {
             Json::Null | Json::Bool | Json::Number(_) => Vec::new(),
         }
     }
+}
+
+/// The object that a whole line is; none where it is text, which may follow in the same file.
+pub(crate) fn line(line: &str) -> Option<Json<'_>> {
+    if !line.starts_with('{') {
+        return None;
+    }
+    object(line).ok().filter(|(rest, _)| rest.is_empty()).map(|(_, json)| json)
 }
 
 /// A JSON object with blanks around it.

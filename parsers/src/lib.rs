@@ -18,6 +18,7 @@
 //!
 //! A new model server is one file in `formats/` and one line in [`FORMATS`].
 
+mod ansi;
 mod catalog;
 mod error;
 mod event;
@@ -27,6 +28,7 @@ mod grammar;
 mod identity;
 mod json;
 mod measurement;
+mod route;
 mod sample;
 pub mod uniform;
 mod unit;

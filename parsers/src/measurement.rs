@@ -6,6 +6,10 @@
 
 use crate::{Civil, Kind};
 
+/// Bounds of a histogram of Python's client library that names none (`prometheus_client.Histogram.DEFAULT_BUCKETS`).
+pub(crate) const CLIENT_SECONDS: [f64; 14] =
+    [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0];
+
 /// A family that log lines feed. Name, type and buckets are those of the server's own metric, so that its dashboards
 /// work; what a log does not hold has no metric here, and is absent.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -1,7 +1,7 @@
 //! The schema that all servers share (`--naming uniform`): one dashboard for every server.
 //!
-//! Base units, and labels with the same meaning everywhere: `model_name`, `model_version`, `method`, `route`, `code`.
-//! A server that does not tell one of them has no such label.
+//! Base units, and labels with the same meaning everywhere: `model_name`, `model_version`, `method`, `route`, `code`,
+//! `reason`. A server that does not tell one of them has no such label.
 
 use crate::{Kind, Metric};
 
@@ -34,6 +34,9 @@ const fn seconds(name: &'static str, help: &'static str) -> Metric<'static> {
 
 /// Requests that were answered, whatever the answer.
 pub static REQUESTS: Metric<'static> = counter("model_requests_total", "Requests that were answered.");
+/// Requests that failed, where a server names the kind of failure instead of a code.
+pub static FAILURES: Metric<'static> =
+    counter("model_request_failures_total", "Requests that failed, by the server's word for it.");
 /// Time from a request's arrival to its answer.
 pub static REQUEST_DURATION: Metric<'static> =
     seconds("model_request_duration_seconds", "Time from a request's arrival to its answer.");
