@@ -31,6 +31,8 @@ mod properties;
 mod queries;
 mod rotation;
 mod scrape;
+mod servers;
+mod servers_truth_1;
 mod support;
 mod support_prometheus;
 mod support_properties;
