@@ -3,6 +3,7 @@
 mod bentoml;
 mod deepsparse;
 mod kserve;
+mod rules;
 mod tgi;
 #[cfg(test)]
 mod told;
@@ -107,7 +108,20 @@ pub static FORMATS: &[Format] = &[
         identify: None,
         parse: torchserve::parse_console,
     },
+    Format {
+        name: RULES,
+        summary: "any lines, for the rules of the configuration",
+        declares: false,
+        repeats_metrics: false,
+        recognises: rules::recognises,
+        frame: framing::line,
+        identify: None,
+        parse: rules::parse,
+    },
 ];
+
+/// The format of a log that only the configuration's rules read.
+pub const RULES: &str = "rules";
 
 /// The format with this name.
 pub fn format_named(name: &str) -> Option<&'static Format> {

@@ -18,7 +18,7 @@ const DEPTH: usize = 8;
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Json<'a> {
     Null,
-    Bool,
+    Bool(bool),
     Number(&'a str),
     Text(Cow<'a, str>),
     List(Vec<Self>),
@@ -57,7 +57,7 @@ impl<'a> Json<'a> {
             Json::Text(text) => vec![text],
             Json::List(items) => items.iter().flat_map(Json::texts).collect(),
             Json::Object(members) => members.iter().flat_map(|(_, value)| value.texts()).collect(),
-            Json::Null | Json::Bool | Json::Number(_) => Vec::new(),
+            Json::Null | Json::Bool(_) | Json::Number(_) => Vec::new(),
         }
     }
 }
@@ -86,7 +86,8 @@ fn any(input: &str, depth: usize) -> Parsed<'_, Json<'_>> {
     let scalar = alt((
         string.map(Json::Text),
         value(Json::Null, tag("null")),
-        value(Json::Bool, alt((tag("true"), tag("false")))),
+        value(Json::Bool(true), tag("true")),
+        value(Json::Bool(false), tag("false")),
         take_while1(|c: char| c.is_ascii_digit() || matches!(c, '-' | '+' | '.' | 'e' | 'E'))
             .map(Json::Number),
     ));

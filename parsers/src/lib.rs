@@ -16,6 +16,8 @@
 //! What a line leaves open (which label names, where a name ends and its unit begins) comes from a
 //! [`Catalog`]: the families that the server declares in its `metrics.yaml`.
 //!
+//! Lines that no format knows go to the user's own [`rules`].
+//!
 //! A new model server is one file in `formats/` and one line in [`FORMATS`].
 
 mod ansi;
@@ -29,6 +31,7 @@ mod identity;
 mod json;
 mod measurement;
 mod route;
+pub mod rules;
 mod sample;
 pub mod uniform;
 mod unit;
@@ -36,7 +39,7 @@ mod unit;
 pub use catalog::{Catalog, Declaration, Duplicate};
 pub use error::{ParseError, Reason};
 pub use event::{Access, Event, Outcome, ServerFact};
-pub use formats::{FORMATS, Format, Parse, detect, format_named};
+pub use formats::{FORMATS, Format, Parse, RULES, detect, format_named};
 pub use grammar::{Civil, whole_number as number};
 pub use identity::{Identify, Identity, TakeApart, TakeApartAs};
 pub use measurement::{Measurement, Metric, Uniform};

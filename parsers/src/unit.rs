@@ -59,6 +59,16 @@ impl Unit {
         Some(Self { quantity, multiply, divide })
     }
 
+    /// The unit that values are in which need no conversion.
+    pub const fn base(quantity: Quantity) -> Self {
+        Self { quantity, multiply: 1.0, divide: 1.0 }
+    }
+
+    /// A value of this unit in another one of the same quantity.
+    pub fn convert(self, value: f64, to: Self) -> f64 {
+        value * (self.multiply * to.divide) / (self.divide * to.multiply)
+    }
+
     /// A value of this unit in the base unit.
     pub fn to_base(self, value: f64) -> f64 {
         value * self.multiply / self.divide
