@@ -1,11 +1,13 @@
 //! `inferometer check`: what is in force, and what is odd about it.
 
-use crate::config::{CheckFlags, Config, Stop};
+use crate::config::{CheckFlags, Config, Example, Stop};
 use crate::exit::End;
 use crate::metric::Type;
 use crate::state::State;
+use parsers::rules::Rule;
 use std::collections::BTreeMap;
 use std::io::{self, Write};
+use std::path::Path;
 
 /// Labels that a scrape puts on every series itself; a series' own one of that name becomes `exported_…`.
 const TARGET_LABELS: [&str; 7] = ["job", "instance", "pod", "namespace", "container", "service", "endpoint"];
@@ -46,6 +48,9 @@ pub fn run(config: &Config, flags: &CheckFlags) -> io::Result<End> {
     for rule in &*config.processes {
         writeln!(out, "process: {rule}")?;
     }
+    for rule in config.rules.own.rules() {
+        describe(rule, &mut out)?;
+    }
     for warning in
         warnings(config, &view.log.iter().map(|family| (family.name.as_str(), family.kind)).collect())
     {
@@ -54,8 +59,45 @@ pub fn run(config: &Config, flags: &CheckFlags) -> io::Result<End> {
     if let Some(clash) = clash(config) {
         return Ok(End::Usage(clash));
     }
+    let failed = failed_examples(config);
+    if !failed.is_empty() {
+        return Ok(End::Usage(failed.join("\n")));
+    }
+    if !config.examples.is_empty() {
+        writeln!(out, "examples: {} as expected", config.examples.len())?;
+    }
     writeln!(out, "ok")?;
     Ok(End::AsAsked)
+}
+
+/// A rule and the families that it feeds.
+fn describe(rule: &Rule, out: &mut impl Write) -> io::Result<()> {
+    let limits = [
+        rule.source.as_ref().map(|source| format!("source {}", source.as_str())),
+        rule.format.as_ref().map(|format| format!("format {format}")),
+        rule.sees_taken.then(|| "all lines".to_owned()),
+        rule.stop.then(|| "stops".to_owned()),
+    ];
+    let limits: String = limits.into_iter().flatten().map(|limit| format!(", {limit}")).collect();
+    writeln!(out, "rule: {} ({}{limits})", rule.name.escape_debug(), rule.matcher.kind())?;
+    for feed in &rule.feeds {
+        let family = &feed.family;
+        let help = family.help.escape_debug();
+        let labels = family.labels.join(",");
+        writeln!(out, "  {} {}{{{labels}}} # {help}", family.kind.label(), family.name)?;
+    }
+    Ok(())
+}
+
+/// The examples of the user's rules that do not give what they say.
+fn failed_examples(config: &Config) -> Vec<String> {
+    let file = config.config_file().unwrap_or(Path::new("configuration")).display();
+    let run = |example: &Example| {
+        let what = example.run(&config.rules.own).err()?;
+        let (line, column) = example.place();
+        Some(format!("{file}:{line}:{column}: {what}"))
+    };
+    config.examples.iter().filter_map(run).collect()
 }
 
 fn warnings(config: &Config, shown: &BTreeMap<&str, Type>) -> Vec<String> {
@@ -77,6 +119,20 @@ fn warnings(config: &Config, shown: &BTreeMap<&str, Type>) -> Vec<String> {
                 "{} is not exposed: its name or a label is illegal in Prometheus, given twice, or taken; \
                  TorchServe does not start with it in prometheus mode",
                 declaration.name
+            ));
+        }
+    }
+    for family in config.rules.own.feeds().map(|feed| &feed.family) {
+        if config.rules.catalog.iter().any(|declaration| declaration.name == family.name) {
+            warnings.push(format!(
+                "rules: {} is a metric of metrics.yaml, too: the first one to come up has it",
+                family.name
+            ));
+        }
+        for label in family.labels.iter().filter(|label| TARGET_LABELS.contains(&label.as_str())) {
+            warnings.push(format!(
+                "rules: {}: a scrape sets the label {label} itself; this one becomes exported_{label}",
+                family.name
             ));
         }
     }

@@ -3,17 +3,20 @@
 //! Three stages: what was typed (`flags`), what the file says (`file`), what is meant ([`Config`]).
 //! After this module a configuration cannot be wrong.
 
+mod buckets;
 mod collectors;
 pub mod file;
 mod flags;
 pub mod metrics_yaml;
 mod process;
+mod rules;
 
 pub use collectors::CollectorFlags;
 pub use flags::{
     CheckFlags, Command, CommandLine, DemoFlags, FoldFlags, FollowFlags, LogFormat, LogLevel, ProbeFlags,
     ReplayFlags, RunFlags, WebFlags,
 };
+pub use rules::Example;
 
 use crate::collect::worker::Rule;
 use crate::follow::{Settings, WatchedPath};
@@ -23,6 +26,7 @@ use clap::{CommandFactory, FromArgMatches};
 use file::{ConfigFile, SourceEntry};
 use metrics_yaml::MetricsYaml;
 use parsers::Catalog;
+use rules::Compiled;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -48,6 +52,8 @@ pub struct Config {
     pub duplicates: Vec<String>,
     /// How the workers of other servers than TorchServe are found.
     pub processes: Arc<[Rule]>,
+    /// Lines that the user's own rules are tested with.
+    pub examples: Vec<Example>,
     sources: Vec<SourceEntry>,
     config_file: Option<PathBuf>,
 }
@@ -88,8 +94,10 @@ impl Config {
             None => MetricsYaml { catalog: Catalog::torchserve_default(), duplicates: Vec::new() },
         };
         let has_metrics_config = metrics_config.is_some();
-        let (types, buckets) = (file.types, file.buckets);
-        let mut rules = Rules { catalog, has_metrics_config, types, buckets, ..Rules::default() };
+        let Compiled { set, examples } =
+            rules::compile(&file.rules).map_err(|(at, what)| misplaced(config_file.as_deref(), at, &what))?;
+        let (types, buckets, own) = (file.types, file.buckets, Arc::new(set));
+        let mut rules = Rules { catalog, has_metrics_config, types, buckets, own, ..Rules::default() };
         if let Some(fold) = fold {
             rules.series_limit = fold.limit_series as usize;
             rules.family_limit = fold.limit_series_per_family as usize;
@@ -104,9 +112,14 @@ impl Config {
         });
         let processes = processes.collect::<Result<_, _>>()?;
         let (rules, sources) = (Arc::new(rules), file.sources);
-        let config = Self { command, rules, duplicates, processes, sources, config_file };
+        let config = Self { command, rules, duplicates, processes, examples, sources, config_file };
         config.watched_paths(&[])?;
         Ok(config)
+    }
+
+    /// The configuration file, where there is one.
+    pub fn config_file(&self) -> Option<&Path> {
+        self.config_file.as_deref()
     }
 
     /// What is followed, and how.
@@ -137,8 +150,13 @@ impl Config {
         let fixed = fold_flags(&self.command).and_then(FoldFlags::fixed_format);
         let entries: Result<Vec<WatchedPath>, Stop> =
             self.sources.iter().map(|entry| self.watched(entry)).collect();
-        let plain =
-            |path: PathBuf| WatchedPath { path, format: fixed, labels: BTreeMap::new(), offset_minutes: 0 };
+        let plain = |path: PathBuf| WatchedPath {
+            path,
+            format: fixed,
+            labels: BTreeMap::new(),
+            offset_minutes: 0,
+            is_listed: false,
+        };
         let mut entries = entries?;
         if !paths.is_empty() {
             // A PATH of the command line keeps what the file says about it.
@@ -176,7 +194,7 @@ impl Config {
             Some(zone) => offset_minutes(&zone.value).map_err(|what| wrong(zone.referenced, what))?,
             None => 0,
         };
-        Ok(WatchedPath { path: entry.path.clone(), format, labels, offset_minutes })
+        Ok(WatchedPath { path: entry.path.clone(), format, labels, offset_minutes, is_listed: true })
     }
 }
 

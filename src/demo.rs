@@ -74,7 +74,13 @@ impl PretendedServer {
 pub fn settings(folder: &Path, line_max: usize) -> Settings {
     let path = folder.to_owned();
     Settings {
-        paths: vec![WatchedPath { path, format: None, labels: BTreeMap::new(), offset_minutes: 0 }],
+        paths: vec![WatchedPath {
+            path,
+            format: None,
+            labels: BTreeMap::new(),
+            offset_minutes: 0,
+            is_listed: false,
+        }],
         allowed_roots: Vec::new(),
         allow_repeats: false,
         start: Start::Start,

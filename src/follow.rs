@@ -31,7 +31,7 @@ use crate::state::{Origin, Outcome, Role, Rules, State, View};
 use complaints::Complaints;
 use cut::Piece;
 use listing::Folders;
-use parsers::Format;
+use parsers::{Format, RULES};
 use source::Source;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -73,6 +73,8 @@ pub struct WatchedPath {
     pub labels: BTreeMap<String, String>,
     /// Minutes east of UTC that times in its lines are in.
     pub offset_minutes: i16,
+    /// Whether the configuration lists it: then the user's own rules take what no format knows.
+    pub is_listed: bool,
 }
 
 /// What a step did.
@@ -149,7 +151,14 @@ impl Follower {
             Some(watched) => {
                 let facts = state.add_source("stdin");
                 let server = state.add_server();
-                Some((Stdin::start(waker.clone(), settings.line_max, watched.format)?, facts, server))
+                // A pipe is most often a server's console.
+                let fallback = if rules.own.is_empty() {
+                    parsers::format_named("torchserve-console")
+                } else {
+                    parsers::format_named(RULES)
+                };
+                let (line_max, format) = (settings.line_max, watched.format);
+                Some((Stdin::start(waker.clone(), line_max, format, fallback)?, facts, server))
             }
             None => None,
         };
@@ -377,7 +386,8 @@ fn take(
 ) -> bool {
     match piece {
         Piece::Record(record) => match state.fold(record, format, role, origin) {
-            Ok(outcome) => return outcome == Outcome::Parsed,
+            // A rule may take any line; that proves nothing.
+            Ok(outcome) => return outcome == Outcome::Parsed && format.name != RULES,
             Err(rejection) => complaints.line(name, record, &rejection),
         },
         Piece::TooLong(end) => {

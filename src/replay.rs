@@ -9,7 +9,7 @@ use crate::logging;
 use crate::state::{Origin, Outcome, Role, State};
 use flate2::read::MultiGzDecoder;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use parsers::{FORMATS, Format, Reason};
+use parsers::{FORMATS, Format, RULES, Reason};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Cursor, IsTerminal, Read, Write};
@@ -33,9 +33,10 @@ const GZIP: [u8; 2] = [0x1f, 0x8b];
 pub(crate) fn run(config: &Config, flags: &ReplayFlags) -> io::Result<End> {
     logging::start(&flags.fold);
     let mut replay = Replay::new(config, flags);
+    let fallback = parsers::format_named(RULES).filter(|_| !config.rules.own.is_empty());
     let mut inputs = Vec::new();
     for path in &flags.files {
-        inputs.push(Input::open(path, flags.fold.fixed_format())?);
+        inputs.push(Input::open(path, flags.fold.fixed_format(), fallback)?);
     }
     if let Some(text) = repeats(&inputs).filter(|_| !flags.allow_repeats) {
         return Ok(End::Usage(text));
@@ -62,7 +63,12 @@ struct Input {
 }
 
 impl Input {
-    fn open(path: &Path, fixed: Option<&'static Format>) -> io::Result<Self> {
+    /// Opens a file; one whose lines do not tell their format has the `fallback`.
+    fn open(
+        path: &Path,
+        fixed: Option<&'static Format>,
+        fallback: Option<&'static Format>,
+    ) -> io::Result<Self> {
         let with_path = |error: io::Error| {
             io::Error::new(error.kind(), format!("cannot read {}: {error}", path.display()))
         };
@@ -83,10 +89,11 @@ impl Input {
         let name = path.file_name().map_or("-".into(), |name| name.to_string_lossy());
         let by_name =
             name.starts_with("ts_log.log").then(|| parsers::format_named("torchserve-console")).flatten();
-        let format = fixed.or(detected).or(by_name).or(FORMATS.first());
+        let known = fixed.or(detected).or(by_name).or(fallback);
+        let format = known.or(FORMATS.first());
         let Some(format) = format else { return Err(with_path(io::Error::other("no format is known"))) };
-        let is_recognised = fixed.or(detected).or(by_name).is_some();
-        Ok(Self { name: name.into_owned(), content, format, is_recognised, bytes })
+        let (name, is_recognised) = (name.into_owned(), known.is_some());
+        Ok(Self { name, content, format, is_recognised, bytes })
     }
 }
 
@@ -105,8 +112,9 @@ fn detect(head: &[u8]) -> Option<&'static Format> {
 
 /// A console beside the metric files that it repeats would count each line twice.
 fn repeats(inputs: &[Input]) -> Option<String> {
+    let recognised = inputs.iter().filter(|input| input.is_recognised && input.format.name != RULES);
     let (consoles, metrics): (Vec<&Input>, Vec<&Input>) =
-        inputs.iter().filter(|input| input.is_recognised).partition(|input| input.format.repeats_metrics);
+        recognised.partition(|input| input.format.repeats_metrics);
     let (console, metric) = (consoles.first()?, metrics.first()?);
     Some(format!(
         "{} is a console and repeats the metric lines of {}: each would count twice. Give only one of them, or \

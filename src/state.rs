@@ -25,6 +25,7 @@ mod workers;
 
 pub use facts::{Outcome, SourceFacts};
 pub use fold::{Rejection, Role};
+pub use names::Claims;
 pub use naming::{Naming, is_label_name};
 pub use rules::Rules;
 pub use saved::{SavedState, Saving};

@@ -261,7 +261,8 @@ impl World {
         let logs = folder.path().join("logs");
         fs::create_dir(&logs).unwrap();
         let path = if is_folder { logs } else { logs.join(LIVE) };
-        let watched = WatchedPath { path, format: None, labels: BTreeMap::new(), offset_minutes: 0 };
+        let watched =
+            WatchedPath { path, format: None, labels: BTreeMap::new(), offset_minutes: 0, is_listed: false };
         let mut world = Self {
             folder,
             paths: vec![watched],

@@ -165,6 +165,7 @@ impl Replay {
             format: None,
             labels: BTreeMap::new(),
             offset_minutes: 0,
+            is_listed: false,
         };
         let settings = Settings {
             paths: vec![watched],

@@ -99,7 +99,9 @@ impl RuleSet {
             .size_limit(SET_BYTES)
             .dfa_size_limit(SET_CACHE_BYTES)
             .build()
-            .map_err(|_| format!("all regular expressions together compile to more than {SET_BYTES} bytes"))?;
+            .map_err(|_| {
+                format!("all regular expressions together compile to more than {SET_BYTES} bytes")
+            })?;
         let sees_taken = rules.iter().any(|rule| rule.sees_taken);
         Ok(Self { rules, set: Some(set).filter(|set| set.len() > 1), pairs, sees_taken })
     }
@@ -202,11 +204,20 @@ impl Rule {
                     continue;
                 }
             };
-            let labels: Vec<(&str, &str)> =
-                feed.labels.iter().map(|(name, label)| (name.as_str(), label.of(found).unwrap_or(""))).collect();
+            let labels: Vec<(&str, &str)> = feed
+                .labels
+                .iter()
+                .map(|(name, label)| (name.as_str(), label.of(found).unwrap_or("")))
+                .collect();
             let metric = feed.family.metric();
             let request_id = feed.request_id.as_ref().and_then(|id| id.of(found));
-            sink(Event::Measured(Measurement { metric: &metric, value, labels: &labels, request_id, time: None }));
+            sink(Event::Measured(Measurement {
+                metric: &metric,
+                value,
+                labels: &labels,
+                request_id,
+                time: None,
+            }));
             any = true;
         }
         any

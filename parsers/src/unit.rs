@@ -66,7 +66,9 @@ impl Unit {
 
     /// A value of this unit in another one of the same quantity.
     pub fn convert(self, value: f64, to: Self) -> f64 {
-        value * (self.multiply * to.divide) / (self.divide * to.multiply)
+        let (multiply, divide) = (self.multiply * to.divide, self.divide * to.multiply);
+        // One rounding where one number does: microseconds to milliseconds are a thousandth.
+        if divide % multiply == 0.0 { value / (divide / multiply) } else { value * multiply / divide }
     }
 
     /// A value of this unit in the base unit.

@@ -1,6 +1,8 @@
 //! The configuration file: flags by their names with dots nested, and what no flag can hold.
 
+use super::buckets::Bounds;
 use super::process::ProcessEntry;
+use super::rules::RuleEntry;
 use parsers::Kind;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
@@ -24,6 +26,8 @@ pub(crate) struct ConfigFile {
     pub(crate) buckets: BTreeMap<String, Arc<[f64]>>,
     /// `sources:`.
     pub(crate) sources: Vec<SourceEntry>,
+    /// `rules:`.
+    pub(crate) rules: Vec<Spanned<RuleEntry>>,
     /// `process:`.
     pub(crate) processes: Vec<ProcessEntry>,
 }
@@ -161,6 +165,7 @@ impl<'de> Visitor<'de> for Top {
                     file.buckets =
                         buckets.into_iter().map(|(name, bounds)| (name, bounds.0.into())).collect();
                 }
+                "rules" => file.rules = map.next_value()?,
                 "sources" => file.sources = map.next_value()?,
                 "process" => file.processes = map.next_value()?,
                 name => map.next_value::<Setting>()?.flatten(name, key.referenced.into(), &mut file.flags),
@@ -253,56 +258,5 @@ impl<'de> Deserialize<'de> for TypeWord {
         let kind = Kind::from_label(&word);
         kind.map(Self)
             .ok_or_else(|| D::Error::custom(format!("type {word:?} is not counter, gauge or histogram")))
-    }
-}
-
-/// Bucket bounds: a list, or a rule that makes one.
-struct Bounds(Vec<f64>);
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "lowercase")]
-enum BoundsRule {
-    Linear { start: f64, width: f64, count: u16 },
-    Exponential { start: f64, factor: f64, count: u16 },
-}
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum BoundsText {
-    List(Vec<f64>),
-    Rule(BoundsRule),
-}
-
-/// Most buckets of a histogram; each one is a series in Prometheus.
-const BOUNDS_MAX: usize = 200;
-
-impl<'de> Deserialize<'de> for Bounds {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let bounds = match BoundsText::deserialize(deserializer)? {
-            BoundsText::List(mut bounds) => {
-                // `+Inf` may be written; it is there in any case.
-                if bounds.last() == Some(&f64::INFINITY) {
-                    bounds.pop();
-                }
-                bounds
-            }
-            BoundsText::Rule(BoundsRule::Linear { start, width, count }) => {
-                (0..count).map(|step| start + width * f64::from(step)).collect()
-            }
-            BoundsText::Rule(BoundsRule::Exponential { start, factor, count }) => {
-                (0..count).map(|step| start * factor.powi(i32::from(step))).collect()
-            }
-        };
-        let ascending = bounds.iter().zip(bounds.iter().skip(1)).all(|(low, high)| low < high);
-        if bounds.is_empty()
-            || bounds.len() > BOUNDS_MAX
-            || !ascending
-            || bounds.iter().any(|bound| !bound.is_finite())
-        {
-            return Err(D::Error::custom(format!(
-                "bucket bounds must ascend, 1 to {BOUNDS_MAX} of them, all finite"
-            )));
-        }
-        Ok(Self(bounds))
     }
 }

@@ -17,7 +17,7 @@ use super::stream::Stream;
 use crate::state::Role;
 use memory::{Seen, Verdict};
 use open::Open;
-use parsers::{FORMATS, Format};
+use parsers::Format;
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, Metadata};
 use std::io;
@@ -71,7 +71,6 @@ struct Candidate {
 pub(crate) struct Source {
     pub(crate) live_path: PathBuf,
     pub(crate) role: Role,
-    pub(crate) is_named: bool,
     /// Index of its facts in the state.
     pub(crate) facts: usize,
     /// Index of its server in the state.
@@ -80,6 +79,8 @@ pub(crate) struct Source {
     pub(crate) labels: BTreeMap<String, String>,
     pub(crate) offset_minutes: i16,
     pub(crate) format: Option<&'static Format>,
+    /// The format as long as no line tells it.
+    fallback: Option<&'static Format>,
     is_format_sure: bool,
     streams: BTreeMap<u64, Stream>,
     next_stream: u64,
@@ -112,6 +113,8 @@ pub(crate) struct Setup {
     pub(crate) labels: BTreeMap<String, String>,
     pub(crate) offset_minutes: i16,
     pub(crate) format: Option<&'static Format>,
+    /// The format as long as no line tells it.
+    pub(crate) fallback: Option<&'static Format>,
     pub(crate) start: Start,
     pub(crate) line_max: usize,
     /// Where a link at the live name may lead besides its own folder; none: anywhere, the user named it.
@@ -130,13 +133,13 @@ impl Source {
         Self {
             live_path: found.live.clone(),
             role: found.role,
-            is_named: found.is_named,
             facts: setup.facts,
             server: setup.server,
             name: setup.name,
             labels: setup.labels,
             offset_minutes: setup.offset_minutes,
             format,
+            fallback: setup.fallback,
             is_format_sure: format.is_some(),
             next_stream: streams.len() as u64,
             streams,
@@ -360,7 +363,8 @@ impl Source {
     }
 
     /// The format: told by the name, by the configuration, or by the first line that only one format has.
-    /// A file that the user named is read in any case, so that its lines are at least counted.
+    /// A file that the user named is read in any case, so that its lines are at least counted, and so is one that is
+    /// there for the user's own rules.
     pub(crate) fn settle_format(&mut self) -> Option<&'static Format> {
         if !self.is_format_sure {
             let heads = self.open.iter().rev().filter_map(|open| open.tail.peek().ok());
@@ -374,8 +378,8 @@ impl Source {
                     break;
                 }
             }
-            if self.format.is_none() && self.is_named && any_line {
-                self.format = FORMATS.first();
+            if self.format.is_none() && any_line {
+                self.format = self.fallback;
             }
         }
         self.format

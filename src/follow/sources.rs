@@ -7,7 +7,7 @@ use super::stream::Stream;
 use super::tail::Tail;
 use super::{Follower, Settings, WatchedPath};
 use crate::state::Role;
-use parsers::Format;
+use parsers::{FORMATS, Format, RULES};
 use std::collections::HashSet;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -89,7 +89,8 @@ impl Follower {
             name,
             labels: watched.labels.clone(),
             offset_minutes: watched.offset_minutes,
-            format: watched.format.or(saved_format),
+            format: watched.format.or(saved_format.filter(|format| format.name != RULES)),
+            fallback: self.fallback(found.is_named, watched.is_listed),
             start: if self.is_ready { Start::Start } else { self.settings.start },
             line_max: self.settings.line_max,
             roots: (!found.is_named).then(|| self.settings.allowed_roots.clone()),
@@ -106,6 +107,14 @@ impl Follower {
         self.live_paths.insert(found.live.clone());
         others.extend(real_path);
         true
+    }
+
+    /// The format of a file as long as no line tells it: the user's own rules, where there are any.
+    fn fallback(&self, is_named: bool, is_listed: bool) -> Option<&'static Format> {
+        if self.state.rules().own.is_empty() {
+            return FORMATS.first().filter(|_| is_named);
+        }
+        parsers::format_named(RULES).filter(|_| is_named || is_listed)
     }
 
     /// A console repeats the metric files beside it: counting both would count each line twice.
@@ -138,7 +147,8 @@ impl Follower {
         }
         let others = self.sources.iter().enumerate().filter(|(at, _)| Some(*at) != except);
         let mut beside = others.map(|(_, source)| source).filter(|source| {
-            let repeats = source.format.is_some_and(|other| other.repeats_metrics != format.repeats_metrics);
+            let others = source.format.filter(|other| other.name != RULES && format.name != RULES);
+            let repeats = others.is_some_and(|other| other.repeats_metrics != format.repeats_metrics);
             repeats && source.role == Role::All && folder_of(&source.live_path) == folder
         });
         beside.next().map(|source| source.name.clone())

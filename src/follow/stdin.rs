@@ -3,7 +3,7 @@
 
 use super::cut::{Cutter, Piece};
 use super::pace::{Look, Waker};
-use parsers::{FORMATS, Format};
+use parsers::Format;
 use std::io::Read;
 use std::sync::mpsc::{Receiver, TryRecvError, sync_channel};
 
@@ -18,6 +18,8 @@ pub(crate) struct Stdin {
     chunks: Receiver<Vec<u8>>,
     cutter: Cutter,
     format: Option<&'static Format>,
+    /// The format as long as no line tells it.
+    fallback: Option<&'static Format>,
     pub(crate) is_open: bool,
 }
 
@@ -31,6 +33,7 @@ impl Stdin {
         waker: Waker,
         line_max: usize,
         format: Option<&'static Format>,
+        fallback: Option<&'static Format>,
     ) -> std::io::Result<Self> {
         let (sender, chunks) = sync_channel(QUEUE);
         std::thread::Builder::new().name("stdin".to_owned()).spawn(move || {
@@ -46,7 +49,7 @@ impl Stdin {
             drop(sender);
             waker.wake(Look::OpenFiles);
         })?;
-        Ok(Self { chunks, cutter: Cutter::new(line_max), format, is_open: true })
+        Ok(Self { chunks, cutter: Cutter::new(line_max), format, fallback, is_open: true })
     }
 
     /// The format, once a line has told it.
@@ -81,8 +84,8 @@ impl Stdin {
         };
         // Copying into memory cannot fail.
         drop(self.cutter.fill(chunk.len(), copy));
-        // A pipe is most often a server's console; only a whole line proves otherwise, whatever a chunk holds.
-        while let Some(format) = self.format.or(FORMATS.last()) {
+        // Only a whole line proves that it is another one than the usual, whatever a chunk holds.
+        while let Some(format) = self.format.or(self.fallback) {
             let piece = self.cutter.next(format);
             match piece {
                 Piece::End => break,
@@ -94,7 +97,7 @@ impl Stdin {
     }
 
     fn end(&mut self, take: &mut impl FnMut(Piece<'_>, &'static Format)) {
-        let Some(format) = self.format.or(FORMATS.last()) else { return };
+        let Some(format) = self.format.or(self.fallback) else { return };
         while let Some(line) = self.cutter.next_line() {
             take(Piece::Record(line), format);
         }

@@ -20,12 +20,14 @@ pub(crate) enum Origin {
     Measured,
     /// The same in the schema that all servers share.
     Uniform,
+    /// A metric of the user's own rules.
+    Own,
 }
 
 impl Origin {
-    /// Whether a format knows the metric.
+    /// Whether a format or a rule knows the metric.
     pub(crate) const fn is_measured(self) -> bool {
-        matches!(self, Self::Measured | Self::Uniform)
+        matches!(self, Self::Measured | Self::Uniform | Self::Own)
     }
 }
 

@@ -89,12 +89,15 @@ impl State {
         names::check(&exposed, Some(metric.kind))?;
         let at = self.families.len();
         self.names.claim(metric.name, Some(metric.kind), at, |_| false)?;
+        let own = self.rules.own.family(metric.name);
+        let origin = if own.is_some() { Of::Own } else { origin };
         let mut family = Family::new(origin, metric.name, "", Some(metric.kind), exposed);
         let bounds = self.rules.buckets.get(metric.name).cloned();
         family.bounds = match metric.kind {
             Kind::Histogram => bounds.unwrap_or_else(|| metric.bounds.into()),
             _ => [].into(),
         };
+        family.label_names = own.map_or_else(Vec::new, |own| own.labels.clone());
         self.families.push(family);
         self.measured.insert(metric.name.into(), at);
         Ok(at)

@@ -50,6 +50,29 @@ impl Names {
     }
 }
 
+/// Families that the configuration names, one after the other.
+#[derive(Clone, Debug, Default)]
+pub struct Claims {
+    names: Names,
+    families: usize,
+}
+
+impl Claims {
+    /// Claims the names of one more family.
+    ///
+    /// # Errors
+    ///
+    /// Why it cannot be exposed beside the others and our own.
+    pub fn add(&mut self, name: &str, kind: Kind, labels: &[String]) -> Result<(), Reason> {
+        let (name, labels) = (name.to_owned(), labels.to_vec());
+        let exposed = Exposed { name, help: String::new(), labels, convert: None };
+        check(&exposed, Some(kind))?;
+        self.names.claim(&exposed.name, Some(kind), self.families, |_| false)?;
+        self.families += 1;
+        Ok(())
+    }
+}
+
 /// The names that a family's samples have, its own included (simpleclient: `CollectorRegistry`).
 fn sample_names(name: &str, kind: Option<Kind>) -> Vec<String> {
     let mut names = vec![name.to_owned()];

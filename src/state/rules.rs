@@ -1,6 +1,7 @@
 //! What the configuration says about the fold.
 
 use super::naming::{Exposed, Naming};
+use parsers::rules::RuleSet;
 use parsers::{Catalog, Declaration, Kind};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -16,6 +17,8 @@ pub struct Rules {
     pub types: BTreeMap<String, Kind>,
     /// Histogram bounds by metric name; ascending, without `+Inf`.
     pub buckets: BTreeMap<String, Arc<[f64]>>,
+    /// The user's own rules, for lines that no format takes.
+    pub own: Arc<RuleSet>,
     /// Most series in all.
     pub series_limit: usize,
     /// Most series of one family.
@@ -54,6 +57,7 @@ impl Default for Rules {
             has_metrics_config: false,
             types: BTreeMap::new(),
             buckets: BTreeMap::new(),
+            own: Arc::default(),
             series_limit: 10_000,
             family_limit: 1_000,
             latency_histograms: true,

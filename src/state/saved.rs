@@ -91,6 +91,8 @@ enum SavedOrigin {
     Measured,
     /// The same in the schema that all servers share.
     Uniform,
+    /// A metric of the user's own rules.
+    Own,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -185,6 +187,7 @@ impl State {
                 Origin::Derived => SavedOrigin::Derived,
                 Origin::Measured => SavedOrigin::Measured,
                 Origin::Uniform => SavedOrigin::Uniform,
+                Origin::Own => SavedOrigin::Own,
             },
             name: &family.name,
             unit: &family.unit,
@@ -216,6 +219,7 @@ impl State {
             }
             SavedOrigin::Measured => return self.measure_again(saved, Origin::Measured),
             SavedOrigin::Uniform => return self.measure_again(saved, Origin::Uniform),
+            SavedOrigin::Own => return self.rule_again(saved),
         };
         let labels = saved.labels.iter().map(String::as_str);
         let _refused: Result<usize, Reason> = self.create(scope, &saved.name, &saved.unit, labels);
@@ -231,6 +235,14 @@ impl State {
         let _refused: Result<usize, Reason> = self.measured_family(&metric, origin);
     }
 
+    /// The same for a metric of the user's own rules, as the rules are now.
+    fn rule_again(&mut self, saved: &SavedFamily) {
+        let rules = self.rules.clone();
+        if let Some(family) = rules.own.family(&saved.name) {
+            let _refused: Result<usize, Reason> = self.measured_family(&family.metric(), Origin::Own);
+        }
+    }
+
     /// The family that goes on with what this one held.
     fn successor(&self, saved: &SavedFamily) -> Option<usize> {
         let [server, model] = self.by_name.get(&*saved.name).copied().unwrap_or_default();
@@ -238,7 +250,9 @@ impl State {
             SavedOrigin::Server => server,
             SavedOrigin::Model => model,
             SavedOrigin::Requests => self.requests,
-            SavedOrigin::Measured | SavedOrigin::Uniform => self.measured.get(&*saved.name).copied(),
+            SavedOrigin::Measured | SavedOrigin::Uniform | SavedOrigin::Own => {
+                self.measured.get(&*saved.name).copied()
+            }
             SavedOrigin::Derived => self.families.iter().enumerate().position(|(at, family)| {
                 let is_it = family.origin == Origin::Derived && family.name == saved.name;
                 is_it && family.refused.is_none() && self.requests != Some(at)
@@ -273,7 +287,7 @@ impl State {
             Origin::Log(_) => family.exposed.labels.clone(),
             Origin::Derived if self.requests == Some(at) => LABELS.map(str::to_owned).to_vec(),
             // Their labels are the lines'; what is left out of them must be the same.
-            Origin::Measured | Origin::Uniform => {
+            Origin::Measured | Origin::Uniform | Origin::Own => {
                 return self.rules.drop_labels.iter().cloned().collect();
             }
             Origin::Derived => {

@@ -62,6 +62,7 @@ pub(crate) fn follow(file: &Path, format: &'static Format, latency_histograms: b
         format: Some(format),
         labels: BTreeMap::new(),
         offset_minutes: 0,
+        is_listed: false,
     };
     let settings = Settings {
         paths: vec![path],

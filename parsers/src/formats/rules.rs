@@ -8,11 +8,7 @@ pub(super) const fn recognises(_: &str) -> bool {
 }
 
 /// Passes every line on to the rules, which see only text without loss.
-pub(super) fn parse(
-    record: &[u8],
-    _: &Catalog,
-    _: &mut dyn FnMut(Event<'_>),
-) -> Result<Outcome, ParseError> {
+pub(super) fn parse(record: &[u8], _: &Catalog, _: &mut dyn FnMut(Event<'_>)) -> Result<Outcome, ParseError> {
     match std::str::from_utf8(record) {
         Ok(_) => Ok(Outcome::Ignored),
         Err(error) => Err(ParseError::new(Reason::InvalidUtf8, "UTF-8", error.valid_up_to())),

@@ -23,7 +23,8 @@ impl Expected {
     /// What is wrong with it.
     pub fn parse(text: &str) -> Result<Self, String> {
         let shape = || format!("{text:?} is not of the form name{{label=\"text\"}} 12.5");
-        let (name, rest) = text.split_at_checked(text.find(['{', ' ']).ok_or_else(shape)?).ok_or_else(shape)?;
+        let (name, rest) =
+            text.split_at_checked(text.find(['{', ' ']).ok_or_else(shape)?).ok_or_else(shape)?;
         let (mut labels, mut rest) = (Vec::new(), rest);
         if let Some(inside) = rest.strip_prefix('{') {
             rest = inside;

@@ -150,7 +150,8 @@ impl Matcher {
             }
             Kind::Json(conditions) => {
                 let json = line.json()?;
-                let hold = conditions.iter().all(|condition| condition.holds(json::text(json, &condition.key)));
+                let hold =
+                    conditions.iter().all(|condition| condition.holds(json::text(json, &condition.key)));
                 hold.then_some(Found::Members(json))
             }
             Kind::Pairs(_, conditions, at) => {
@@ -185,7 +186,9 @@ impl<'t> Line<'t> {
     fn json(&self) -> Option<&Json<'t>> {
         let read = || {
             let is_likely = self.text.trim_start().starts_with('{');
-            is_likely.then(|| object(self.text).ok().filter(|(rest, _)| rest.is_empty()))?.map(|(_, json)| json)
+            is_likely
+                .then(|| object(self.text).ok().filter(|(rest, _)| rest.is_empty()))?
+                .map(|(_, json)| json)
         };
         self.json.get_or_init(read).as_ref()
     }
@@ -204,8 +207,10 @@ fn bad(error: &regex::Error) -> BadRegex {
         }
         regex::Error::Syntax(text) => {
             const INDENT: usize = 4;
-            let what = text.lines().find_map(|line| line.strip_prefix("error: ")).unwrap_or("it cannot be read");
-            let is_marker = |line: &&str| line.contains('^') && line.bytes().all(|byte| matches!(byte, b' ' | b'^'));
+            let what =
+                text.lines().find_map(|line| line.strip_prefix("error: ")).unwrap_or("it cannot be read");
+            let is_marker =
+                |line: &&str| line.contains('^') && line.bytes().all(|byte| matches!(byte, b' ' | b'^'));
             let at = text.lines().find(is_marker).and_then(|line| line.find('^')?.checked_sub(INDENT));
             BadRegex { what: what.to_owned(), at }
         }

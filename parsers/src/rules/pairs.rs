@@ -53,7 +53,8 @@ impl Pairs {
             Some(between) => front.rsplit(between.as_str()).next().unwrap_or(front).trim(),
             None => {
                 let front = front.trim_end_matches([' ', '\t']);
-                let is_end = |c: char| c.is_whitespace() || matches!(c, ',' | ';' | '[' | '(' | '{' | '"' | '\'');
+                let is_end =
+                    |c: char| c.is_whitespace() || matches!(c, ',' | ';' | '[' | '(' | '{' | '"' | '\'');
                 front.rsplit(is_end).next().unwrap_or(front)
             }
         }
@@ -122,7 +123,8 @@ mod tests {
 
     #[test]
     fn keys_of_several_words_need_what_stands_between_pairs() {
-        let line = "[18:00:10 DP0] Stats: KV cache: 9.4%, Avg thr (in): 5101.4 tokens/s, note: \"a, b: c\", x: 1";
+        let line =
+            "[18:00:10 DP0] Stats: KV cache: 9.4%, Avg thr (in): 5101.4 tokens/s, note: \"a, b: c\", x: 1";
         let expected = ["KV cache|9.4%", "Avg thr (in)|5101.4 tokens/s", "note|a, b: c", "x|1"];
         assert_eq!(expected, *read(&pairs(":", Some(","), Some("Stats: ")), line));
         assert_eq!(Vec::<String>::new(), read(&pairs(":", Some(","), Some("Other: ")), line));

@@ -52,7 +52,10 @@ fn every_rule_that_matches_takes_the_line() {
         regex("any", "", &[], None),
     ])
     .unwrap();
-    assert_eq!(["status{code=\"200\"} 1", "time 0.25", "any 1"], *applied(&set, "status=200 time=0.25", open()));
+    assert_eq!(
+        ["status{code=\"200\"} 1", "time 0.25", "any 1"],
+        *applied(&set, "status=200 time=0.25", open())
+    );
     assert_eq!(["any 1"], *applied(&set, "", open()));
 }
 
@@ -78,13 +81,21 @@ fn limits_are_of_the_source_the_format_and_taken_lines() {
 
 #[test]
 fn members_are_found_by_their_paths() {
-    let conditions = vec![Condition { key: "event".to_owned(), one_of: vec!["done".to_owned(), "end".to_owned()] }];
+    let conditions =
+        vec![Condition { key: "event".to_owned(), one_of: vec!["done".to_owned(), "end".to_owned()] }];
     let labels = &["a.b", "http.status", "ok", "list.1.x"];
     let set = RuleSet::new(vec![rule("json", Matcher::json(conditions), labels, Some("ms"))]).unwrap();
-    let line = r#" {"event":"done","a":{"b":"t\"x"},"http.status":200,"ok":true,"list":[1,{"x":"y"}],"ms":1.5e2} "#;
+    let line =
+        r#" {"event":"done","a":{"b":"t\"x"},"http.status":200,"ok":true,"list":[1,{"x":"y"}],"ms":1.5e2} "#;
     let labels = r#"a.b="t\"x",http.status="200",list.1.x="y",ok="true""#;
     assert_eq!([format!("json{{{labels}}} 150")], *applied(&set, line, open()));
-    for other in [r#"{"event":"start","ms":1}"#, r#"{"ms":1}"#, r#"{"event":"done""#, "event done", r#"{"event":"done"}"#] {
+    for other in [
+        r#"{"event":"start","ms":1}"#,
+        r#"{"ms":1}"#,
+        r#"{"event":"done""#,
+        "event done",
+        r#"{"event":"done"}"#,
+    ] {
         assert_eq!(Vec::<String>::new(), applied(&set, other, open()), "{other}");
     }
 }
@@ -92,7 +103,8 @@ fn members_are_found_by_their_paths() {
 #[test]
 fn pairs_are_found_by_their_keys() {
     let pairs = Pairs { separator: "=".to_owned(), between: None, after: Some("stats".to_owned()) };
-    let set = RuleSet::new(vec![rule("pairs", Matcher::pairs(pairs, Vec::new()), &["model"], Some("n"))]).unwrap();
+    let set =
+        RuleSet::new(vec![rule("pairs", Matcher::pairs(pairs, Vec::new()), &["model"], Some("n"))]).unwrap();
     assert_eq!(["pairs{model=\"m 1\"} 7"], *applied(&set, "n=1 stats n=7 model=\"m 1\"", open()));
     assert_eq!(["pairs{model=\"\"} 7"], *applied(&set, "stats: n=7", open()));
     assert_eq!(Vec::<String>::new(), applied(&set, "n=7 model=m", open()));
@@ -145,7 +157,8 @@ fn bad_expressions_say_what_and_where() {
     assert!(huge.what.contains("more than 1048576 bytes"), "{huge}");
     let nested = Matcher::regex(&"(".repeat(100_000)).unwrap_err();
     assert!(!nested.what.is_empty());
-    let rules = (0..40).map(|at| regex(&at.to_string(), &format!("(x{at}{{150}}){{100}}"), &[], None)).collect();
+    let rules =
+        (0..40).map(|at| regex(&at.to_string(), &format!("(x{at}{{150}}){{100}}"), &[], None)).collect();
     assert!(RuleSet::new(rules).unwrap_err().contains("all regular expressions together"));
     let rules = (0..=RULES_MAX).map(|_| regex("a", "a", &[], None)).collect();
     assert!(RuleSet::new(rules).unwrap_err().contains("500 are the most"));
@@ -153,11 +166,16 @@ fn bad_expressions_say_what_and_where() {
 
 #[test]
 fn expressions_that_go_back_and_forth_elsewhere_take_one_pass_here() {
-    let patterns = ["(a+)+$", "(a|aa)+$", "(a*)*b", "([a-z]+)*[A-Z]", "(.*)(.*)(.*)(.*)(.*)x$", "^(([a-z])+.)+[A-Z]([a-z])+$"];
-    let rules: Vec<Rule> = patterns
-        .iter()
-        .map(|pattern| regex("m", &format!("(?P<all>{pattern})"), &["all"], None))
-        .collect();
+    let patterns = [
+        "(a+)+$",
+        "(a|aa)+$",
+        "(a*)*b",
+        "([a-z]+)*[A-Z]",
+        "(.*)(.*)(.*)(.*)(.*)x$",
+        "^(([a-z])+.)+[A-Z]([a-z])+$",
+    ];
+    let rules: Vec<Rule> =
+        patterns.iter().map(|pattern| regex("m", &format!("(?P<all>{pattern})"), &["all"], None)).collect();
     let set = RuleSet::new(rules).unwrap();
     let line = format!("{}!", "a".repeat(60_000));
     assert_eq!(0, applied(&set, &line, open()).len());

@@ -44,7 +44,8 @@ impl Value {
         let Some(text) = text.of(found).map(str::trim).filter(|text| !NONE.contains(text)) else {
             return Ok(None);
         };
-        let wrong = || ParseError::new(Reason::BadValue, "a number, or one with its unit", offset(text, line));
+        let wrong =
+            || ParseError::new(Reason::BadValue, "a number, or one with its unit", offset(text, line));
         scale.read(text).map(Some).ok_or_else(wrong)
     }
 
@@ -54,10 +55,15 @@ impl Value {
 }
 
 impl Scale {
+    /// A number in the metric's unit.
+    pub fn of(self, number: f64) -> f64 {
+        self.unit.map_or(number, |(unit, to)| unit.convert(number, to)) * self.factor
+    }
+
     /// A number, or one with its unit (`12.5ms`, `9.4 %`), or several parts of a duration (`1m2.5s`).
     fn read(self, text: &str) -> Option<f64> {
         if let Some(bare) = whole_number(text.as_bytes()) {
-            return Some(self.unit.map_or(bare, |(unit, to)| unit.convert(bare, to)) * self.factor);
+            return Some(self.of(bare));
         }
         let (unit, to) = self.unit?;
         let (mut rest, mut sum) = (text, 0.0);
@@ -81,7 +87,9 @@ fn number_length(text: &str) -> usize {
     let is_digit = |at: usize| bytes.get(at).is_some_and(u8::is_ascii_digit);
     let is_part = |at: usize, byte: u8| match byte {
         b'0'..=b'9' | b'.' => true,
-        b'-' => at == 0 || (is_digit(at + 1) && bytes.get(at - 1).is_some_and(|byte| matches!(byte, b'e' | b'E'))),
+        b'-' => {
+            at == 0 || (is_digit(at + 1) && bytes.get(at - 1).is_some_and(|byte| matches!(byte, b'e' | b'E')))
+        }
         b'e' | b'E' => is_digit(at + 1) || (bytes.get(at + 1) == Some(&b'-') && is_digit(at + 2)),
         _ => false,
     };
@@ -119,7 +127,7 @@ mod tests {
             (Some(("us", "ms")), "1234567", Some(1234.567)),
             (Some(("ms", "s")), "3.5s", Some(3.5)),
             (Some(("s", "s")), "1h2m3.5s", Some(3723.5)),
-            (Some(("ms", "s")), "15.3 ms", Some(0.0153)),
+            (Some(("ms", "s")), "12.5 ms", Some(0.0125)),
             (Some(("percent", "percent")), "9.4%", Some(9.4)),
             (Some(("ms", "s")), "1.5e-2s", Some(0.015)),
             (Some(("ms", "s")), "-2", Some(-0.002)),
