@@ -42,6 +42,14 @@ impl Expected {
         Ok(Self { name: name.trim().to_owned(), labels, value })
     }
 
+    /// Whether both say the same; a value need not be the same to the last bit, since a decimal number divided by a
+    /// thousand is not always the decimal number that people write.
+    pub fn agrees(&self, other: &Self) -> bool {
+        let largest = self.value.abs().max(other.value.abs());
+        let is_near = (self.value - other.value).abs() <= largest * 1e-9;
+        is_near && self.name == other.name && self.labels == other.labels
+    }
+
     /// The value of an event.
     pub(super) fn of(event: &Event<'_>) -> Option<Self> {
         let Event::Measured(measurement) = event else { return None };

@@ -4,8 +4,8 @@ use super::field::{Found, Text};
 use crate::grammar::whole_number;
 use crate::{ParseError, Quantity, Reason, Unit};
 
-/// What servers write where they have no value: nginx, and JSON, Python and Go encoders.
-const NONE: [&str; 5] = ["", "-", "null", "None", "nil"];
+/// What servers write where they have no value: nginx, JSON, Python and Go encoders, and rates of nothing.
+const NONE: [&str; 7] = ["", "-", "null", "None", "nil", "nan", "NaN"];
 
 /// Most parts of a duration: `1h2m3.5s` has three.
 const PARTS: usize = 8;
