@@ -30,6 +30,8 @@ mod prometheus;
 mod properties;
 mod queries;
 mod rotation;
+mod rules;
+mod rules_examples;
 mod scrape;
 mod servers;
 mod servers_truth_1;

@@ -53,6 +53,7 @@ packages() {
     done <<'END'
 prometheus prometheus
 promtool prometheus
+mtail mtail
 prometheus-node-exporter prometheus-node-exporter
 shellcheck shellcheck
 cc build-essential

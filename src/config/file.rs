@@ -113,7 +113,9 @@ pub(crate) fn read_yaml<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T
 ///
 /// `name:line:column: what`.
 pub fn parse_yaml<T: serde::de::DeserializeOwned>(name: &str, text: &str) -> Result<T, String> {
-    serde_saphyr::from_str(text).map_err(|error| {
+    // Of YAML 1.2: `n` and `on` are names like others.
+    let options = serde_saphyr::options! { strict_booleans: true };
+    serde_saphyr::from_str_with_options(text, options).map_err(|error| {
         let what = error.without_snippet().render_with_formatter(&serde_saphyr::UserMessageFormatter);
         // The location stands in front, as compilers print it; the reader's own suffix would repeat it.
         let what = what.lines().next().unwrap_or_default();

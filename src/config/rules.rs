@@ -12,7 +12,8 @@ use parsers::rules::{Condition, Family, Feed, Glob, Matcher, Pairs, Rule, RuleSe
 use parsers::{Kind, Unit};
 use serde::Deserialize;
 use serde_saphyr::{Location, Spanned};
-use text::{Labels, Scalars, TextEntry};
+use std::collections::BTreeMap;
+use text::{Labels, TextEntry};
 
 /// Where something is wrong, and what.
 pub(crate) type Wrong = (Location, String);
@@ -50,7 +51,9 @@ enum Lines {
 #[serde(deny_unknown_fields)]
 struct JsonEntry {
     #[serde(default, rename = "where")]
-    conditions: Scalars,
+    equal: BTreeMap<String, String>,
+    #[serde(default)]
+    one_of: BTreeMap<String, Vec<String>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -61,7 +64,9 @@ struct PairsEntry {
     between: Option<Spanned<String>>,
     after: Option<Spanned<String>>,
     #[serde(default, rename = "where")]
-    conditions: Scalars,
+    equal: BTreeMap<String, String>,
+    #[serde(default)]
+    one_of: BTreeMap<String, Vec<String>>,
 }
 
 fn equals() -> Spanned<String> {
@@ -176,8 +181,11 @@ impl RuleEntry {
             (Some(regex), None, None) => {
                 Matcher::regex(&regex.value).map_err(|bad| (regex.referenced, bad.to_string()))
             }
-            (None, Some(json), None) => Ok(Matcher::json(json.conditions.conditions())),
-            (None, None, Some(entry)) => Ok(Matcher::pairs(entry.pairs(at)?, entry.conditions.conditions())),
+            (None, Some(json), None) => Ok(Matcher::json(conditions(&json.equal, &json.one_of))),
+            (None, None, Some(entry)) => {
+                let conditions = conditions(&entry.equal, &entry.one_of);
+                Ok(Matcher::pairs(entry.pairs(at)?, conditions))
+            }
             _ => Err((at, "a rule has one of regex, json and pairs".to_owned())),
         }
     }
@@ -198,11 +206,11 @@ impl PairsEntry {
     }
 }
 
-impl Scalars {
-    fn conditions(&self) -> Vec<Condition> {
-        let pairs = self.0.iter().cloned();
-        pairs.map(|(key, one_of)| Condition { key, one_of }).collect()
-    }
+/// What has to hold: `where:` is one text, `one_of:` one of several.
+fn conditions(equal: &BTreeMap<String, String>, one_of: &BTreeMap<String, Vec<String>>) -> Vec<Condition> {
+    let equal = equal.iter().map(|(key, text)| (key, vec![text.clone()]));
+    let all = equal.chain(one_of.iter().map(|(key, texts)| (key, texts.clone())));
+    all.map(|(key, one_of)| Condition { key: key.clone(), one_of }).collect()
 }
 
 impl MetricEntry {
