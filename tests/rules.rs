@@ -263,7 +263,7 @@ fn a_matched_line_settles_no_format() {
     let rules = config("rules: [{regex: Start, metrics: [{name: starts_total, type: counter}]}]\n");
     let server = followed(&rules, &[log.to_str().unwrap()]);
     assert_eq!(Some(1.0), server.value("starts_total", &[]));
-    append(&log, &frontend("Requests2XX.Count:1.0", "Level:Host"));
+    append(&log, frontend("Requests2XX.Count:1.0", "Level:Host"));
     crate::support::process::eventually("TorchServe's line is read", || {
         let body = server.scrape();
         body.samples.keys().any(|(name, _)| name == "Requests2XX").then_some(())
@@ -381,7 +381,7 @@ fn no_expression_is_catastrophic() {
 fn a_file_that_names_its_format_keeps_it() {
     let rules = config("rules: [{regex: '.', metrics: [{name: n_total, type: counter}]}]\n");
     let log = rules.folder.path().join("ts_metrics.log");
-    append(&log, &frontend("Requests2XX.Count:1.0", "Level:Host"));
+    append(&log, frontend("Requests2XX.Count:1.0", "Level:Host"));
     let arguments = ["--config.file", &rules.path, "--format", "rules", log.to_str().unwrap()];
     assert_eq!(Some(1.0), exposition(&replay(arguments)).value("n_total", &[]));
     let arguments = ["--config.file", &rules.path, log.to_str().unwrap()];

@@ -238,7 +238,7 @@ fn the_plugins_families_come_beside_torchserves_own() {
             assert_eq!(Some(within(bound)), bucket, "{model} {le}");
         }
     }
-    assert_eq!(Some(1709.277_343_75), new.value("memory_used", &[uuid]));
+    assert_eq!(Some(1_709.277_343_75), new.value("memory_used", &[uuid]));
 }
 
 /// Counted by splitting at quotes and blanks, without an expression.

@@ -229,16 +229,10 @@ fn catch_up(peers: &[Exporter]) -> String {
 
 /// Processor seconds that `wc -l` takes for files.
 fn wc(files: &[&PathBuf]) -> f64 {
-    let children = || {
-        let times = fs::read_to_string("/proc/self/stat").expect("we run");
-        let fields = times.rsplit_once(')').expect("a name in brackets").1;
-        let ticks = fields.split_whitespace().skip(13).take(2);
-        ticks.map(|ticks| ticks.parse::<f64>().expect("ticks")).sum::<f64>() / 100.0
-    };
-    let before = children();
+    let before = program::cpu_of_children();
     let status = Command::new("wc").arg("-l").args(files).stdout(Stdio::null()).status();
     assert!(status.expect("wc starts").success(), "wc counts");
-    children() - before
+    program::cpu_of_children() - before
 }
 
 /// A log without lines for an exporter that has started, and a file to append to.

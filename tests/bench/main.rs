@@ -1,10 +1,11 @@
-//! What the product costs: one program that measures it in four ways.
+//! What the product costs: one program that measures it in five ways.
 //!
 //! | command | measures | takes |
 //! |---|---|---|
 //! | `cargo bench` | times of the hot paths; `cargo bench -- fold` only those | 15 s |
 //! | `cargo bench -- instructions` | instructions of the hot paths, held against `limits.txt`; part of `tests/run.sh` | 15 s |
 //! | `cargo bench -- growth` | the binary with more and more files and series; writes `deploy/performance` | 4 minutes |
+//! | `cargo bench -- rules` | 50 rules on a million lines beside the same program in mtail; `rules 100000` fewer lines | 2 minutes |
 //! | `cargo bench -- compare` | the binary beside `wc -l` and other exporters; writes `deploy/performance` | 15 minutes |
 //!
 //! All inputs are made by `traffic`, from seeds.
@@ -30,6 +31,7 @@ mod paths;
 mod plot;
 mod program;
 mod report;
+mod rules;
 mod speed;
 mod traffic;
 
@@ -48,6 +50,14 @@ fn main() -> ExitCode {
         }
         ["compare"] => {
             compare::run();
+            true
+        }
+        ["rules"] => {
+            rules::run(1_000_000);
+            true
+        }
+        ["rules", lines] => {
+            rules::run(lines.parse().expect("a number of lines"));
             true
         }
         ["take", path, items, input] => {

@@ -154,6 +154,14 @@ pub(crate) fn inferometer(path: &Path, options: &[&str], state: Option<&Path>) -
     Program::start(command, port).expect("the binary starts")
 }
 
+/// Processor seconds of all children that have ended and were waited for.
+pub(crate) fn cpu_of_children() -> f64 {
+    let times = fs::read_to_string("/proc/self/stat").expect("we run");
+    let fields = times.rsplit_once(')').expect("a name in brackets").1;
+    let ticks = fields.split_whitespace().skip(13).take(2);
+    ticks.map(|ticks| ticks.parse::<f64>().expect("ticks")).sum::<f64>() / 100.0
+}
+
 /// A port that nobody has at this moment.
 pub(crate) fn free_port() -> u16 {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");

@@ -64,6 +64,11 @@ impl Example {
         (self.at.line, self.at.column)
     }
 
+    /// The line.
+    pub fn line(&self) -> &str {
+        &self.line
+    }
+
     /// Gives the line to the rule.
     ///
     /// # Errors

@@ -37,7 +37,16 @@ fn fold(config: &Config) {
         "2026-11-20T17:48:00,476 - /127.0.0.1:59146 \"POST /predictions/m HTTP/1.1\" 200 10\n".to_owned(),
         "2026-11-20T17:44:19,713 [INFO ] main org.pytorch.serve.ModelServer - \n".to_owned(),
         "Torchserve version: 0.12.0\n".to_owned(),
+        "GET 200 rt=1.5s\n".to_owned(),
+        "Engine stats: running requests: 9, KV cache: 25.0%, hit rate: nan\n".to_owned(),
+        "ts=1 msg=\"request done\" model=\"a m\" status=OK latency=1m2.5s tokens=7\n".to_owned(),
+        "{\"a\":{\"b\":\"x\"},\"c\":\"e\",\"list\":[{\"n\":1e3}]}\n".to_owned(),
     ]);
+    // What the configuration itself takes for lines of its rules.
+    for example in &config.examples {
+        example.run(&rules.own).ok();
+        lines.push(format!("{}\n", example.line()));
+    }
     let mut state = State::new(rules.clone());
     state.declare();
     for (index, path) in settings.paths.iter().enumerate() {
