@@ -12,6 +12,9 @@ use std::path::Path;
 /// Labels that a scrape puts on every series itself; a series' own one of that name becomes `exported_…`.
 const TARGET_LABELS: [&str; 7] = ["job", "instance", "pod", "namespace", "container", "service", "endpoint"];
 
+/// How the families that are measured beside the logs begin; a log's family of the same name wins.
+const MEASURED: [&str; 4] = ["host_", "cgroup_", "gpu_", "model_worker_"];
+
 /// Prints what is in force.
 ///
 /// # Errors
@@ -126,6 +129,12 @@ fn warnings(config: &Config, shown: &BTreeMap<&str, Type>) -> Vec<String> {
         if config.rules.catalog.iter().any(|declaration| declaration.name == family.name) {
             warnings.push(format!(
                 "rules: {} is a metric of metrics.yaml, too: the first one to come up has it",
+                family.name
+            ));
+        }
+        if MEASURED.iter().any(|prefix| family.name.starts_with(prefix)) {
+            warnings.push(format!(
+                "rules: {} takes the place of a family of that name that is measured",
                 family.name
             ));
         }

@@ -68,6 +68,7 @@ fn mistakes_in_rules_name_their_place() {
         (metric("{name: n, type: gauge, buckets: [1]}"), "4:41", "only a histogram"),
         (metric("{name: n, type: histogram, buckets: [2, 1]}"), "4:45", "ascend"),
         (metric("{name: n, type: histogram, buckets: [1], labels: {le: a}}"), "4:16", "not legal"),
+        (metric("{name: n, type: summary, labels: {quantile: a}}"), "4:16", "not legal"),
         (metric("{name: n, type: gauge, labels: {a-b: a}}"), "4:41", "no legal label name"),
         (metric("{name: n, type: gauge, labels: [b]}"), "4:41", "no group \"b\" (a)"),
         (metric("{name: n, type: gauge, labels: {x: {from: a, constant: b}}}"), "4:41", "or constant"),

@@ -1,5 +1,8 @@
 //! The example rules in `deploy/examples`: each gives what its golden file says, and what somebody else says about the
 //! same log: mtail itself, the server's own numbers, or a naive reading.
+//!
+//! `UPDATE_GOLDENS=1 cargo test rules_examples::` writes the golden files anew; look at the difference before you commit
+//! it.
 
 use crate::support::compare::only;
 use crate::support::exposition::{Exposition, Series, series};
@@ -92,8 +95,12 @@ fn every_example_checks_itself_and_has_its_golden_file() {
             "{name}: a rule without examples"
         );
         assert!(said.contains(" as expected\n"), "{name}: {said}");
-        let golden = text(&log(name).with_extension("prom"));
-        assert_eq!(golden, String::from_utf8(fold(name).stdout).unwrap(), "{name}");
+        let golden = log(name).with_extension("prom");
+        let observed = String::from_utf8(fold(name).stdout).unwrap();
+        if std::env::var_os("UPDATE_GOLDENS").is_some() {
+            fs::write(&golden, &observed).unwrap();
+        }
+        assert_eq!(text(&golden), observed, "{name}");
     }
     let logs = fs::read_dir(root().join("fixtures/rules")).unwrap().map(|entry| entry.unwrap().path());
     let logs = logs.filter(|path| path.extension().is_some_and(|extension| extension == "log"));

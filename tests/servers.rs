@@ -5,16 +5,17 @@
 //! hold it against what the server itself says of the same run (`servers_truth_*.rs`).
 
 use crate::support::process::{replay, stderr};
-use parsers::{FORMATS, Format};
+use parsers::{FORMATS, Format, RULES};
 use std::path::{Path, PathBuf};
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// TorchServe has tests of its own (`golden.rs`).
+/// TorchServe has tests of its own (`golden.rs`), and so have the user's own rules (`rules.rs`, `rules_examples.rs`).
 fn formats() -> impl Iterator<Item = &'static Format> {
-    FORMATS.iter().filter(|format| !format.name.starts_with("torchserve"))
+    let known = FORMATS.iter().filter(|format| format.name != RULES);
+    known.filter(|format| !format.name.starts_with("torchserve"))
 }
 
 /// The files of a format's fixtures that end so, by name.

@@ -93,6 +93,9 @@ pub(crate) fn check(exposed: &Exposed, kind: Option<Kind>) -> Result<(), Reason>
     if kind == Some(Kind::Histogram) && exposed.labels.iter().any(|label| label == "le") {
         return Err(Reason::IllegalName);
     }
+    if kind == Some(Kind::Summary) && exposed.labels.iter().any(|label| label == "quantile") {
+        return Err(Reason::IllegalName);
+    }
     if exposed.name.starts_with(OWN_PREFIX) || OWN.contains(&exposed.name.as_str()) {
         return Err(Reason::NameClash);
     }
@@ -126,7 +129,8 @@ mod tests {
         };
         assert_eq!(Err(Reason::IllegalName), check(&exposed("2xx", &[]), None));
         assert_eq!(Err(Reason::IllegalName), check(&exposed("a", &["le"]), Some(Kind::Histogram)));
-        assert_eq!(Ok(()), check(&exposed("a", &["le"]), Some(Kind::Gauge)));
+        assert_eq!(Err(Reason::IllegalName), check(&exposed("a", &["quantile"]), Some(Kind::Summary)));
+        assert_eq!(Ok(()), check(&exposed("a", &["le", "quantile"]), Some(Kind::Gauge)));
         assert_eq!(Err(Reason::DuplicateLabel), check(&exposed("a", &["Tag", "Tag"]), None));
         assert_eq!(Err(Reason::NameClash), check(&exposed("inferometer_lines_total", &[]), None));
     }
