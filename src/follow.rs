@@ -19,6 +19,7 @@ mod stdin;
 mod store;
 mod stream;
 mod tail;
+mod take;
 mod wake;
 
 pub use drive::run;
@@ -27,11 +28,10 @@ pub use source::Start;
 pub use sources::repeats_by_name;
 
 use crate::publish::{Board, PathProblem, Published, SourceStatus, Status};
-use crate::state::{Origin, Outcome, Role, Rules, State, View};
+use crate::state::{Origin, Role, Rules, State, View};
 use complaints::Complaints;
-use cut::Piece;
 use listing::Folders;
-use parsers::{Format, RULES};
+use parsers::{Dialect, Format, RULES};
 use source::Source;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -39,6 +39,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use stdin::Stdin;
 use store::{Permit, SavedSource, Snapshot, Store, Unsettled};
+use take::Sink;
 use wake::Watch;
 
 /// What is followed, and how.
@@ -284,8 +285,8 @@ impl Follower {
     fn step_source(&mut self, at: usize, now: u64, look: Option<source::Changes>) -> Progress {
         let mut changes = look.unwrap_or_default();
         let Some(source) = self.sources.get_mut(at) else { return Progress::default() };
-        let had_format = source.format;
-        if source.settle_format().map(|format| format.name) != had_format.map(|format| format.name) {
+        let had_dialect = source.dialect;
+        if source.settle_dialect() != had_dialect {
             self.refuse_repeats(at);
         }
         let Some(source) = self.sources.get_mut(at) else { return Progress::default() };
@@ -296,12 +297,14 @@ impl Follower {
             Origin { source: facts, server, now, wall: wall_seconds(), labels: &labels, offset_minutes };
         let (state, complaints) = (&mut self.state, &mut self.complaints);
         let (mut proven, mut is_dirty) = (false, false);
-        let read = source.read(&mut changes, |piece, format| {
+        let line_max = self.settings.line_max;
+        let mut sink = Sink { state, complaints, name: &name, role, origin: &origin, line_max };
+        let read = source.read(&mut changes, |piece, dialect, pending| {
             is_dirty = true;
-            proven |= take(state, complaints, &name, piece, format, role, &origin);
+            proven |= sink.take(piece, dialect, pending);
         });
         if proven {
-            source.confirm_format();
+            source.confirm_dialect();
         }
         is_dirty |= changes != source::Changes::default();
         if let Some(facts) = state.source_mut(facts) {
@@ -310,8 +313,8 @@ impl Follower {
             facts.archives += changes.archives;
             facts.gaps += changes.gaps;
         }
-        let declares = |format: Option<&Format>| format.is_some_and(|format| format.declares);
-        if !declares(had_format) && declares(source.format) && proven && role == Role::All {
+        let declares = |dialect: Option<Dialect>| dialect.is_some_and(|dialect| dialect.format.declares);
+        if !declares(had_dialect) && declares(source.dialect) && proven && role == Role::All {
             self.state.declare();
         }
         let error = source.error.take();
@@ -335,11 +338,13 @@ impl Follower {
             offset_minutes: 0,
         };
         let (state, complaints) = (&mut self.state, &mut self.complaints);
-        let had_format = stdin.format();
-        let any = stdin.read(|piece, format| {
-            take(state, complaints, "stdin", piece, format, Role::All, &origin);
+        let had_dialect = stdin.dialect();
+        let (role, line_max) = (Role::All, self.settings.line_max);
+        let mut sink = Sink { state, complaints, name: "stdin", role, origin: &origin, line_max };
+        let any = stdin.read(|piece, dialect, pending| {
+            sink.take(piece, dialect, pending);
         });
-        if had_format.is_none() && stdin.format().is_some_and(|format| format.declares) {
+        if had_dialect.is_none() && stdin.dialect().is_some_and(|dialect| dialect.format.declares) {
             self.state.declare();
         }
         any
@@ -348,14 +353,14 @@ impl Follower {
     fn post_status(&self) {
         let files = self.sources.iter().map(|source| SourceStatus {
             name: source.name.clone(),
-            format: source.format.map(|format| format.name),
+            dialect: source.dialect,
             is_active: source.is_active(),
             is_stale: source.is_stale(),
             lag_bytes: source.lag(),
         });
         let stdin = self.stdin.iter().map(|(stdin, ..)| SourceStatus {
             name: "stdin".to_owned(),
-            format: stdin.format().map(|format| format.name),
+            dialect: stdin.dialect(),
             is_active: stdin.is_open,
             is_stale: false,
             lag_bytes: 0,
@@ -372,41 +377,6 @@ impl Follower {
             state_resets: self.store.resets,
         });
     }
-}
-
-/// Folds a piece; tells whether it proved the format.
-fn take(
-    state: &mut State,
-    complaints: &mut Complaints,
-    name: &str,
-    piece: Piece<'_>,
-    format: &Format,
-    role: Role,
-    origin: &Origin<'_>,
-) -> bool {
-    match piece {
-        Piece::Record(record) => match state.fold(record, format, role, origin) {
-            // A rule may take any line; that proves nothing.
-            Ok(outcome) => return outcome == Outcome::Parsed && format.name != RULES,
-            Err(rejection) => complaints.line(name, record, &rejection),
-        },
-        Piece::TooLong(end) => {
-            let rejection = state.pass_over(end.len() as u64, origin);
-            complaints.line(name, end, &rejection);
-        }
-        Piece::Passing(part) => {
-            if let Some(facts) = state.source_mut(origin.source) {
-                facts.bytes += part.len() as u64;
-            }
-        }
-        Piece::HalfLine(_) => {}
-        Piece::End => {
-            if let Some(facts) = state.source_mut(origin.source) {
-                facts.count(Outcome::Torn);
-            }
-        }
-    }
-    false
 }
 
 /// Seconds since 1970 by this machine's clock; only ever shown.

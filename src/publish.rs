@@ -5,6 +5,7 @@
 
 use crate::collect::Readings;
 use crate::state::View;
+use parsers::Dialect;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Instant;
 
@@ -79,8 +80,8 @@ pub struct Status {
 pub struct SourceStatus {
     /// The value of the `source` label.
     pub name: String,
-    /// The format's name; `None` until a line tells.
-    pub format: Option<&'static str>,
+    /// What its files hold; `None` until a line tells.
+    pub dialect: Option<Dialect>,
     /// Whether the live file exists and is open.
     pub is_active: bool,
     /// Whether the live name shows a file that was replaced: a mount of that single file.

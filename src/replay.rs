@@ -9,7 +9,7 @@ use crate::logging;
 use crate::state::{Origin, Outcome, Role, State};
 use flate2::read::MultiGzDecoder;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use parsers::{FORMATS, Format, RULES, Reason};
+use parsers::{Dialect, FORMATS, Format, Pending, RULES, Reason, Unwrapped, Wrapper};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Cursor, IsTerminal, Read, Write};
@@ -57,7 +57,7 @@ pub(crate) fn run(config: &Config, flags: &ReplayFlags) -> io::Result<End> {
 struct Input {
     name: String,
     content: Box<dyn Read>,
-    format: &'static Format,
+    dialect: Dialect,
     is_recognised: bool,
     bytes: u64,
 }
@@ -89,11 +89,13 @@ impl Input {
         let name = path.file_name().map_or("-".into(), |name| name.to_string_lossy());
         let by_name =
             name.starts_with("ts_log.log").then(|| parsers::format_named("torchserve-console")).flatten();
-        let known = fixed.or(detected).or(by_name).or(fallback);
-        let format = known.or(FORMATS.first());
-        let Some(format) = format else { return Err(with_path(io::Error::other("no format is known"))) };
-        let (name, is_recognised) = (name.into_owned(), known.is_some());
-        Ok(Self { name, content, format, is_recognised, bytes })
+        let fixed = fixed.map(|format| Dialect { format, wrapper: wrapper(&head) });
+        let fallback = fallback.map(|format| Dialect { format, wrapper: wrapper(&head) });
+        let known = fixed.or(detected).or(by_name.map(Dialect::bare)).or(fallback);
+        let Some(dialect) = known.or(FORMATS.first().map(Dialect::bare)) else {
+            return Err(with_path(io::Error::other("no format is known")));
+        };
+        Ok(Self { name: name.into_owned(), content, dialect, is_recognised: known.is_some(), bytes })
     }
 }
 
@@ -106,15 +108,21 @@ fn peek(mut content: Box<dyn Read>, length: usize) -> io::Result<(Vec<u8>, Box<d
 }
 
 /// A file without a newline at its end still has a first line.
-fn detect(head: &[u8]) -> Option<&'static Format> {
+fn detect(head: &[u8]) -> Option<Dialect> {
     parsers::detect(head).or_else(|| parsers::detect(&[head, b"\n"].concat()))
+}
+
+/// The same of what is around the lines, whatever is inside.
+fn wrapper(head: &[u8]) -> Wrapper {
+    let told = parsers::detect_wrapper(head);
+    told.or_else(|| parsers::detect_wrapper(&[head, b"\n"].concat())).unwrap_or_default()
 }
 
 /// A console beside the metric files that it repeats would count each line twice.
 fn repeats(inputs: &[Input]) -> Option<String> {
-    let recognised = inputs.iter().filter(|input| input.is_recognised && input.format.name != RULES);
+    let recognised = inputs.iter().filter(|input| input.is_recognised && input.dialect.format.name != RULES);
     let (consoles, metrics): (Vec<&Input>, Vec<&Input>) =
-        recognised.partition(|input| input.format.repeats_metrics);
+        recognised.partition(|input| input.dialect.format.repeats_metrics);
     let (console, metric) = (consoles.first()?, metrics.first()?);
     Some(format!(
         "{} is a console and repeats the metric lines of {}: each would count twice. Give only one of them, or \
@@ -124,11 +132,20 @@ fn repeats(inputs: &[Input]) -> Option<String> {
     ))
 }
 
+/// Where in a file the replay is.
+struct Place<'a> {
+    name: &'a str,
+    dialect: Dialect,
+    pending: Pending,
+    /// Lines before it.
+    line: u64,
+}
+
 struct Replay {
     state: State,
     line_max: usize,
     progress: ProgressBar,
-    formats: Vec<(String, &'static str)>,
+    formats: Vec<(String, String)>,
     first_bad: BTreeMap<Reason, String>,
 }
 
@@ -157,27 +174,27 @@ impl Replay {
         self.progress.inc_length(input.bytes);
         let source = self.state.add_source(&input.name);
         let server = self.state.add_server();
-        let format = input.format;
-        self.formats
-            .push((input.name.clone(), if input.is_recognised { format.name } else { "not recognised" }));
-        if input.is_recognised && format.declares {
+        let dialect = input.dialect;
+        let shown = if input.is_recognised { dialect.to_string() } else { "not recognised".to_owned() };
+        self.formats.push((input.name.clone(), shown));
+        if input.is_recognised && dialect.format.declares {
             self.state.declare();
         }
         let none = BTreeMap::new();
         let origin = Origin { source, server, now: 0, wall: 0, labels: &none, offset_minutes: 0 };
         let mut cutter = Cutter::new(self.line_max);
-        let mut line = 0;
+        let mut place = Place { name: &input.name, dialect, pending: Pending::default(), line: 0 };
         loop {
             let read = cutter.fill(CHUNK, |space| input.content.read(space));
             let read = read.map_err(|error| {
                 io::Error::new(error.kind(), format!("cannot read {}: {error}", input.name))
             })?;
             loop {
-                let piece = cutter.next(format);
+                let piece = cutter.next(dialect);
                 if piece == Piece::End {
                     break;
                 }
-                line += self.take(piece, &input.name, line, format, &origin);
+                self.take(piece, &mut place, &origin);
             }
             self.progress.inc(read as u64);
             if read == 0 {
@@ -185,39 +202,71 @@ impl Replay {
             }
         }
         while let Some(record) = cutter.next_line() {
-            let piece = Piece::Record(record);
-            line += self.take(piece, &input.name, line, format, &origin);
+            self.take(Piece::Record(record), &mut place, &origin);
         }
-        if cutter.take_torn()
-            && let Some(facts) = self.state.source_mut(source)
-        {
-            facts.count(Outcome::Torn);
+        self.take(Piece::End, &mut place, &origin);
+        if cutter.take_torn() {
+            self.take(Piece::Torn, &mut place, &origin);
         }
         Ok(())
     }
 
-    /// Folds a piece that begins after `line` lines; tells how many lines it has.
-    fn take(&mut self, piece: Piece<'_>, name: &str, line: u64, format: &Format, origin: &Origin<'_>) -> u64 {
-        let (record, rejection) = match piece {
-            Piece::Record(record) => (record, self.state.fold(record, format, Role::All, origin).err()),
-            Piece::TooLong(end) => (end, Some(self.state.pass_over(end.len() as u64, origin))),
+    /// Folds a piece, and goes on by as many lines as it has.
+    fn take(&mut self, piece: Piece<'_>, place: &mut Place<'_>, origin: &Origin<'_>) {
+        let dialect = place.dialect;
+        match piece {
+            Piece::Record(record) => {
+                let before = self.state.source(origin.source).map_or(0, |facts| facts.bytes);
+                let mut pending = std::mem::take(&mut place.pending);
+                dialect.unwrap(record, &mut pending, self.line_max, |unwrapped| {
+                    self.take_unwrapped(unwrapped, place, origin);
+                });
+                place.pending = pending;
+                // As many as the file has, however many are left of them.
+                if let Some(facts) = self.state.source_mut(origin.source) {
+                    facts.bytes = before + record.len() as u64;
+                }
+                place.line += memchr::memchr_iter(b'\n', record).count().max(1) as u64;
+            }
+            Piece::TooLong(end) => {
+                self.take_unwrapped(Unwrapped::TooLong(end), place, origin);
+                place.line += 1;
+            }
             Piece::Passing(part) => {
                 if let Some(facts) = self.state.source_mut(origin.source) {
                     facts.bytes += part.len() as u64;
                 }
-                return 0;
             }
-            Piece::HalfLine(_) | Piece::End => return 0,
+            Piece::Torn => self.take_unwrapped(Unwrapped::Torn, place, origin),
+            Piece::HalfLine(_) => {}
+            Piece::End => {
+                let mut pending = std::mem::take(&mut place.pending);
+                dialect.finish(&mut pending, |unwrapped| self.take_unwrapped(unwrapped, place, origin));
+            }
+        }
+    }
+
+    fn take_unwrapped(&mut self, unwrapped: Unwrapped<'_>, place: &Place<'_>, origin: &Origin<'_>) {
+        let (record, rejection) = match unwrapped {
+            Unwrapped::Record(record) => {
+                (record, self.state.fold(record, place.dialect.format, Role::All, origin).err())
+            }
+            Unwrapped::TooLong(end) => (end, Some(self.state.pass_over(end.len() as u64, origin))),
+            Unwrapped::Torn => {
+                if let Some(facts) = self.state.source_mut(origin.source) {
+                    facts.count(Outcome::Torn);
+                }
+                return;
+            }
         };
         if let Some(rejection) = rejection.filter(|rejection| !self.first_bad.contains_key(&rejection.reason))
         {
             let what = rejection
                 .error
                 .map_or_else(|| rejection.reason.advice().to_owned(), |error| error.to_string());
-            let place = format!("{}:{}", escape(name.as_bytes()), line + 1);
-            self.first_bad.insert(rejection.reason, format!("{place}: {what}: {}", escape(record)));
+            let shown = format!("{}:{}", escape(place.name.as_bytes()), place.line + 1);
+            self.first_bad.insert(rejection.reason, format!("{shown}: {what}: {}", escape(record)));
         }
-        memchr::memchr_iter(b'\n', record).count().max(1) as u64
     }
 
     /// Writes the report; the result is the number of rejected lines.

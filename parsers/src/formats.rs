@@ -127,19 +127,3 @@ pub const RULES: &str = "rules";
 pub fn format_named(name: &str) -> Option<&'static Format> {
     FORMATS.iter().find(|format| format.name == name)
 }
-
-/// Finds the format of a file from its first bytes: that of the first line which only one can have
-/// written. `None` where no line tells yet.
-pub fn detect(head: &[u8]) -> Option<&'static Format> {
-    let mut rest = head;
-    while let Frame::Record(length) = framing::line(rest) {
-        let (line, after) = rest.split_at_checked(length)?;
-        if let Ok(text) = std::str::from_utf8(framing::trim_end(line))
-            && let Some(format) = FORMATS.iter().find(|format| (format.recognises)(text))
-        {
-            return Some(format);
-        }
-        rest = after;
-    }
-    None
-}

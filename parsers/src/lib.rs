@@ -7,7 +7,8 @@
 //! The way of a record:
 //!
 //! 1. [`Format::frame`] cuts the next record off a buffer: a line, or a block of lines where a server
-//!    writes one event over several.
+//!    writes one event over several. Where a container runtime or a logger has wrapped the lines,
+//!    [`Dialect::frame`] cuts them and [`Dialect::unwrap`] makes records of them.
 //! 2. [`Format::parse`] turns it into [`Event`]s: [`Sample`]s, a metric's type, a finished HTTP request,
 //!    a fact about the server. What cannot be read is a [`ParseError`] with the expected thing, the
 //!    column and a [`Reason`] to count it under.
@@ -35,13 +36,15 @@ pub mod rules;
 mod sample;
 pub mod uniform;
 mod unit;
+mod wrapper;
 
 pub use catalog::{Catalog, Declaration, Duplicate};
 pub use error::{ParseError, Reason};
 pub use event::{Access, Event, Outcome, ServerFact};
-pub use formats::{FORMATS, Format, Parse, RULES, detect, format_named};
+pub use formats::{FORMATS, Format, Parse, RULES, format_named};
 pub use grammar::{Civil, whole_number as number};
 pub use identity::{Identify, Identity, TakeApart, TakeApartAs};
 pub use measurement::{Measurement, Metric, Uniform};
 pub use sample::{Kind, Sample, Scope};
 pub use unit::{Quantity, Unit};
+pub use wrapper::{Dialect, Pending, Unwrapped, Wrapper, detect, detect_wrapper};

@@ -27,7 +27,8 @@ pub(crate) fn landing(board: &Board, telemetry_path: &str) -> Response<Bytes> {
 fn html(status: &Status, collectors_hints: &[String], telemetry_path: &str) -> String {
     let mut sources = String::new();
     for source in &status.sources {
-        let (name, format) = (escape(&source.name), source.format.unwrap_or("not recognised yet"));
+        let name = escape(&source.name);
+        let format = source.dialect.map_or("not recognised yet".to_owned(), |dialect| dialect.to_string());
         let active = if source.is_active { "yes" } else { "no" };
         let lag = source.lag_bytes;
         append(&mut sources, format_args!("<tr><td>{name}<td>{format}<td>{active}<td class=n>{lag}</tr>\n"));

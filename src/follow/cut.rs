@@ -1,12 +1,12 @@
 //! Bytes in, whole records out: the buffer between a read and the fold.
 
-use parsers::Format;
+use parsers::Dialect;
 use parsers::framing::{self, Frame};
 
 /// What the next piece of a stream is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Piece<'a> {
-    /// A whole record, its line end included.
+    /// A whole record as it stands in the file, its line end included; a line where lines are wrapped.
     Record(&'a [u8]),
     /// A part of a line that is longer than the limit; its newline is still to come.
     Passing(&'a [u8]),
@@ -14,7 +14,9 @@ pub(crate) enum Piece<'a> {
     TooLong(&'a [u8]),
     /// The end of a line whose front was not read.
     HalfLine(&'a [u8]),
-    /// Nothing more until more bytes come.
+    /// What is left of a last line that will never get its end.
+    Torn,
+    /// Nothing more until more bytes come, or nothing more at all.
     End,
 }
 
@@ -90,14 +92,15 @@ impl Cutter {
     }
 
     /// Cuts the next piece off.
-    pub(crate) fn next(&mut self, format: &Format) -> Piece<'_> {
+    pub(crate) fn next(&mut self, dialect: Dialect) -> Piece<'_> {
         if let Some(skip) = self.skipping {
             return self.skip(skip);
         }
         let rest = self.rest();
-        let length = match (format.frame)(rest) {
+        let longest = dialect.raw_max(self.line_max);
+        let length = match dialect.frame(rest) {
             Frame::Record(length) => length,
-            Frame::Incomplete if rest.len() <= self.line_max => return Piece::End,
+            Frame::Incomplete if rest.len() <= longest => return Piece::End,
             // A block that is not whole though it grew beyond the limit: its first line is the record.
             Frame::Incomplete => match framing::line(rest) {
                 Frame::Record(length) => length,
@@ -108,7 +111,7 @@ impl Cutter {
             },
         };
         let from = self.consume(length);
-        if length > self.line_max + 1 {
+        if length > longest + 1 {
             return Piece::TooLong(self.bytes(from, length));
         }
         Piece::Record(self.bytes(from, length))
@@ -187,11 +190,11 @@ mod tests {
             };
             assert_eq!(chunk.len(), cutter.fill(chunk.len(), read).unwrap());
             loop {
-                match cutter.next(&parsers::FORMATS[0]) {
+                match cutter.next(Dialect::bare(&parsers::FORMATS[0])) {
                     Piece::Record(record) => pieces.push(String::from_utf8_lossy(record).into_owned()),
                     Piece::TooLong(_) => pieces.push("too long".to_owned()),
                     Piece::HalfLine(_) => pieces.push("half line".to_owned()),
-                    Piece::Passing(_) => {}
+                    Piece::Passing(_) | Piece::Torn => {}
                     Piece::End => break,
                 }
             }

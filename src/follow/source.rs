@@ -17,7 +17,7 @@ use super::stream::Stream;
 use crate::state::Role;
 use memory::{Seen, Verdict};
 use open::Open;
-use parsers::Format;
+use parsers::{Dialect, Format, Pending};
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, Metadata};
 use std::io;
@@ -78,10 +78,13 @@ pub(crate) struct Source {
     pub(crate) name: String,
     pub(crate) labels: BTreeMap<String, String>,
     pub(crate) offset_minutes: i16,
-    pub(crate) format: Option<&'static Format>,
+    /// What its files hold.
+    pub(crate) dialect: Option<Dialect>,
+    is_dialect_sure: bool,
+    /// The format that is set for it; only what is around its lines is found then.
+    fixed: Option<&'static Format>,
     /// The format as long as no line tells it.
     fallback: Option<&'static Format>,
-    is_format_sure: bool,
     streams: BTreeMap<u64, Stream>,
     next_stream: u64,
     /// Oldest first, the live one last.
@@ -112,7 +115,10 @@ pub(crate) struct Setup {
     pub(crate) name: String,
     pub(crate) labels: BTreeMap<String, String>,
     pub(crate) offset_minutes: i16,
-    pub(crate) format: Option<&'static Format>,
+    /// The format that is set for it.
+    pub(crate) fixed: Option<&'static Format>,
+    /// What a snapshot says that it holds.
+    pub(crate) saved: Option<Dialect>,
     /// The format as long as no line tells it.
     pub(crate) fallback: Option<&'static Format>,
     pub(crate) start: Start,
@@ -128,7 +134,11 @@ pub(crate) struct Setup {
 impl Source {
     pub(crate) fn new(found: &Found, setup: Setup) -> Self {
         let by_name = found.format.and_then(parsers::format_named);
-        let format = setup.format.or(by_name);
+        let by_name = by_name.filter(|_| setup.fixed.is_none());
+        let fixed = setup.fixed;
+        // What is saved was told by lines; a format that is set now wins.
+        let saved = setup.saved.filter(|saved| fixed.is_none_or(|fixed| fixed.name == saved.format.name));
+        let sure = saved.or(by_name.map(Dialect::bare));
         let streams: BTreeMap<u64, Stream> = (0..).zip(setup.streams).collect();
         Self {
             live_path: found.live.clone(),
@@ -138,9 +148,10 @@ impl Source {
             name: setup.name,
             labels: setup.labels,
             offset_minutes: setup.offset_minutes,
-            format,
+            dialect: sure.or(fixed.map(Dialect::bare)),
+            is_dialect_sure: sure.is_some(),
+            fixed,
             fallback: setup.fallback,
-            is_format_sure: format.is_some(),
             next_stream: streams.len() as u64,
             streams,
             open: Vec::new(),
@@ -245,9 +256,9 @@ impl Source {
     pub(crate) fn read(
         &mut self,
         changes: &mut Changes,
-        mut take: impl FnMut(Piece<'_>, &'static Format),
+        mut take: impl FnMut(Piece<'_>, Dialect, &mut Pending),
     ) -> bool {
-        let Some(format) = self.settle_format() else { return false };
+        let Some(dialect) = self.settle_dialect() else { return false };
         let now = Instant::now();
         let mut left = TURN;
         let mut at = 0;
@@ -256,7 +267,7 @@ impl Source {
             let Some(stream) = self.streams.get_mut(&open.stream) else { break };
             // Taken before the last read: what is written after it changes the file again.
             let stamp = open.tail.stamp();
-            let ended = match open.drain(stream, format, &mut left, now, &mut take) {
+            let ended = match open.drain(stream, dialect, &mut left, now, &mut take) {
                 Ok(ended) => ended,
                 Err(error) => {
                     // One file that cannot be read must not keep the others from being read.
@@ -278,7 +289,7 @@ impl Source {
                 changes.truncations += 1;
                 self.close(at);
             } else if is_final {
-                open.finish(stream, format, &mut take);
+                open.finish(stream, dialect, &mut take);
                 self.put_away(at, stamp);
             } else {
                 at += 1;
@@ -288,8 +299,8 @@ impl Source {
     }
 
     /// A parsed line proves the format that was only assumed.
-    pub(crate) const fn confirm_format(&mut self) {
-        self.is_format_sure = true;
+    pub(crate) const fn confirm_dialect(&mut self) {
+        self.is_dialect_sure = true;
     }
 
     /// The source's files, archives oldest first, the live one last. Two names of one file are one.
@@ -362,27 +373,38 @@ impl Source {
         }
     }
 
-    /// The format: told by the name, by the configuration, or by the first line that only one format has.
+    /// What the files hold. The format is told by the name, by the configuration, or by the first line that only one
+    /// format has; what is around the lines by the first one that has something.
     /// A file that the user named is read in any case, so that its lines are at least counted, and so is one that is
     /// there for the user's own rules.
-    pub(crate) fn settle_format(&mut self) -> Option<&'static Format> {
-        if !self.is_format_sure {
+    pub(crate) fn settle_dialect(&mut self) -> Option<Dialect> {
+        if !self.is_dialect_sure {
             let heads = self.open.iter().rev().filter_map(|open| open.tail.peek().ok());
             let mut any_line = false;
+            let mut wrapper = None;
             for head in heads {
                 // A first line that fills the whole look is one too, or the file would never be read.
                 any_line |= head.contains(&b'\n') || head.len() == super::tail::PEEK;
-                if let Some(format) = parsers::detect(&head) {
-                    self.format = Some(format);
-                    self.is_format_sure = true;
+                wrapper = wrapper.or_else(|| parsers::detect_wrapper(&head));
+                let told = match self.fixed {
+                    Some(format) => wrapper.map(|wrapper| Dialect { wrapper, format }),
+                    None => parsers::detect(&head),
+                };
+                if let Some(dialect) = told {
+                    tracing::info!(source = %self.name, format = %dialect, "recognised");
+                    self.dialect = told;
+                    self.is_dialect_sure = true;
                     break;
                 }
             }
-            if self.format.is_none() && any_line {
-                self.format = self.fallback;
+            if self.dialect.is_none()
+                && any_line
+                && let Some(format) = self.fallback
+            {
+                self.dialect = Some(Dialect { wrapper: wrapper.unwrap_or_default(), format });
             }
         }
-        self.format
+        self.dialect
     }
 }
 

@@ -7,7 +7,7 @@ use super::stream::Stream;
 use super::tail::Tail;
 use super::{Follower, Settings, WatchedPath};
 use crate::state::Role;
-use parsers::{FORMATS, Format, RULES};
+use parsers::{Dialect, FORMATS, Format, RULES};
 use std::collections::HashSet;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -82,14 +82,15 @@ impl Follower {
             }
         };
         let name = self.state.source(facts).map_or_else(String::new, |facts| facts.name.clone());
-        let saved_format = saved.as_ref().and_then(|saved| parsers::format_named(saved.format.as_deref()?));
+        let saved_dialect = saved.as_ref().and_then(|saved| Dialect::named(saved.dialect.as_deref()?));
         let setup = Setup {
             facts,
             server,
             name,
             labels: watched.labels.clone(),
             offset_minutes: watched.offset_minutes,
-            format: watched.format.or(saved_format.filter(|format| format.name != RULES)),
+            fixed: watched.format,
+            saved: saved_dialect.filter(|dialect| dialect.format.name != RULES),
             fallback: self.fallback(found.is_named, watched.is_listed),
             start: if self.is_ready { Start::Start } else { self.settings.start },
             line_max: self.settings.line_max,
@@ -100,7 +101,7 @@ impl Follower {
         };
         let source = Source::new(found, setup);
         tracing::info!(source = %source.name, file = %source.live_path.display(), "following");
-        if source.format.is_some_and(|format| format.declares) && found.role == Role::All {
+        if source.dialect.is_some_and(|dialect| dialect.format.declares) && found.role == Role::All {
             self.state.declare();
         }
         self.sources.push(source);
@@ -132,8 +133,8 @@ impl Follower {
     /// The same for a source whose format has just shown itself: from then on only its facts are taken.
     pub(super) fn refuse_repeats(&mut self, at: usize) {
         let Some(source) = self.sources.get(at).filter(|source| source.role == Role::All) else { return };
-        let (live, format) = (source.live_path.clone(), source.format);
-        let other = format.and_then(|format| self.repeated_by(format, folder_of(&live), Some(at)));
+        let (live, dialect) = (source.live_path.clone(), source.dialect);
+        let other = dialect.and_then(|dialect| self.repeated_by(dialect.format, folder_of(&live), Some(at)));
         if let (Some(other), Some(source)) = (other, self.sources.get_mut(at)) {
             source.role = Role::FactsOnly;
             source.repeats = Some(other);
@@ -147,7 +148,8 @@ impl Follower {
         }
         let others = self.sources.iter().enumerate().filter(|(at, _)| Some(*at) != except);
         let mut beside = others.map(|(_, source)| source).filter(|source| {
-            let others = source.format.filter(|other| other.name != RULES && format.name != RULES);
+            let others = source.dialect.map(|other| other.format);
+            let others = others.filter(|other| other.name != RULES && format.name != RULES);
             let repeats = others.is_some_and(|other| other.repeats_metrics != format.repeats_metrics);
             repeats && source.role == Role::All && folder_of(&source.live_path) == folder
         });
@@ -198,7 +200,7 @@ fn printable(name: Option<&std::ffi::OsStr>) -> String {
 
 fn detect_file(path: &Path) -> Option<&'static Format> {
     let tail = Tail::new(LogFile::open(path).ok()?, &Stream::default(), Recent::default(), 0).ok()?;
-    parsers::detect(&tail.peek().ok()?)
+    parsers::detect(&tail.peek().ok()?).map(|dialect| dialect.format)
 }
 
 fn folder_of(path: &Path) -> &Path {

@@ -3,7 +3,7 @@
 
 use super::cut::{Cutter, Piece};
 use super::pace::{Look, Waker};
-use parsers::Format;
+use parsers::{Dialect, Format, Pending};
 use std::io::Read;
 use std::sync::mpsc::{Receiver, TryRecvError, sync_channel};
 
@@ -17,9 +17,13 @@ const CHUNK: usize = 64 * 1024;
 pub(crate) struct Stdin {
     chunks: Receiver<Vec<u8>>,
     cutter: Cutter,
-    format: Option<&'static Format>,
+    /// The format that is set for it.
+    fixed: Option<&'static Format>,
     /// The format as long as no line tells it.
     fallback: Option<&'static Format>,
+    /// What a line has told.
+    told: Option<Dialect>,
+    pending: Pending,
     pub(crate) is_open: bool,
 }
 
@@ -32,7 +36,7 @@ impl Stdin {
     pub(crate) fn start(
         waker: Waker,
         line_max: usize,
-        format: Option<&'static Format>,
+        fixed: Option<&'static Format>,
         fallback: Option<&'static Format>,
     ) -> std::io::Result<Self> {
         let (sender, chunks) = sync_channel(QUEUE);
@@ -49,16 +53,17 @@ impl Stdin {
             drop(sender);
             waker.wake(Look::OpenFiles);
         })?;
-        Ok(Self { chunks, cutter: Cutter::new(line_max), format, fallback, is_open: true })
+        let (cutter, pending) = (Cutter::new(line_max), Pending::default());
+        Ok(Self { chunks, cutter, fixed, fallback, told: None, pending, is_open: true })
     }
 
-    /// The format, once a line has told it.
-    pub(crate) const fn format(&self) -> Option<&'static Format> {
-        self.format
+    /// What it holds, once a line has told it.
+    pub(crate) fn dialect(&self) -> Option<Dialect> {
+        self.told.or(self.fixed.map(Dialect::bare))
     }
 
     /// Hands out what has come; tells whether there was anything.
-    pub(crate) fn read(&mut self, mut take: impl FnMut(Piece<'_>, &'static Format)) -> bool {
+    pub(crate) fn read(&mut self, mut take: impl FnMut(Piece<'_>, Dialect, &mut Pending)) -> bool {
         let mut any = false;
         for _ in 0..QUEUE {
             match self.chunks.try_recv() {
@@ -77,32 +82,44 @@ impl Stdin {
         any
     }
 
-    fn take_chunk(&mut self, chunk: &[u8], take: &mut impl FnMut(Piece<'_>, &'static Format)) {
+    fn take_chunk(&mut self, chunk: &[u8], take: &mut impl FnMut(Piece<'_>, Dialect, &mut Pending)) {
         let copy = |space: &mut [u8]| {
             space.copy_from_slice(chunk);
             Ok(chunk.len())
         };
         // Copying into memory cannot fail.
         drop(self.cutter.fill(chunk.len(), copy));
-        // Only a whole line proves that it is another one than the usual, whatever a chunk holds.
-        while let Some(format) = self.format.or(self.fallback) {
-            let piece = self.cutter.next(format);
+        // Only a whole line tells what it is, whatever a chunk holds.
+        while let Some(dialect) = self.dialect().or(self.assumed()) {
+            let piece = self.cutter.next(dialect);
             match piece {
                 Piece::End => break,
-                Piece::Record(line) if self.format.is_none() => self.format = parsers::detect(line),
+                Piece::Record(line) if self.told.is_none() => {
+                    self.told = match self.fixed {
+                        Some(format) => {
+                            parsers::detect_wrapper(line).map(|wrapper| Dialect { wrapper, format })
+                        }
+                        None => parsers::detect(line),
+                    };
+                }
                 _ => {}
             }
-            take(piece, self.format.unwrap_or(format));
+            take(piece, self.told.unwrap_or(dialect), &mut self.pending);
         }
     }
 
-    fn end(&mut self, take: &mut impl FnMut(Piece<'_>, &'static Format)) {
-        let Some(format) = self.format.or(self.fallback) else { return };
+    fn assumed(&self) -> Option<Dialect> {
+        self.fallback.map(Dialect::bare)
+    }
+
+    fn end(&mut self, take: &mut impl FnMut(Piece<'_>, Dialect, &mut Pending)) {
+        let Some(dialect) = self.dialect().or(self.assumed()) else { return };
         while let Some(line) = self.cutter.next_line() {
-            take(Piece::Record(line), format);
+            take(Piece::Record(line), dialect, &mut self.pending);
         }
+        take(Piece::End, dialect, &mut self.pending);
         if self.is_open && self.cutter.take_torn() {
-            take(Piece::End, format);
+            take(Piece::Torn, dialect, &mut self.pending);
         }
         self.is_open = false;
     }

@@ -36,8 +36,8 @@ pub(crate) struct SavedSource {
     path: Vec<u8>,
     /// Index of its facts in the state.
     pub(crate) facts: usize,
-    /// The format's name.
-    pub(crate) format: Option<String>,
+    /// The names of the format and of what is around its lines.
+    pub(crate) dialect: Option<String>,
     pub(crate) streams: Vec<Stream>,
 }
 
@@ -76,7 +76,7 @@ impl<'a> Snapshot<Saving<'a>> {
         let saved = sources.iter().map(|source| SavedSource {
             path: bytes(&source.live_path),
             facts: source.facts,
-            format: source.format.map(|format| format.name.to_owned()),
+            dialect: source.dialect.map(|dialect| dialect.to_string()),
             streams: source.streams().collect(),
         });
         Self {

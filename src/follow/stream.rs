@@ -6,6 +6,7 @@
 //! from another file that merely begins alike, and say how far a file that lost its end is known.
 
 use super::log_file::{Recent, Stamp};
+use parsers::Pending;
 use serde::{Deserialize, Serialize};
 use std::hash::Hasher;
 use std::io::{self, BufRead, BufReader, Read};
@@ -31,6 +32,16 @@ struct Mark {
     hash: u64,
 }
 
+/// A [`Pending`] as a snapshot keeps it.
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "Pending")]
+struct SavedPending {
+    parts: [Option<Vec<u8>>; 2],
+    block: Vec<u8>,
+    #[serde(skip)]
+    room: Vec<u8>,
+}
+
 /// What has been consumed of one sequence of bytes.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Stream {
@@ -40,6 +51,9 @@ pub(crate) struct Stream {
     pub(crate) offset: u64,
     digest: XxHash64,
     marks: Vec<Mark>,
+    /// What the consumed lines of a wrapped file have not made whole yet.
+    #[serde(with = "SavedPending")]
+    pub(crate) pending: Pending,
     /// Digest and offset inside a line that is being passed over, and the line's first bytes.
     #[serde(skip)]
     ahead: Option<(XxHash64, u64, Vec<u8>)>,

@@ -3,7 +3,7 @@
 use super::cut::{Cutter, Piece};
 use super::log_file::{FileId, LogFile, Recent, Stamp, read_at_most};
 use super::stream::Stream;
-use parsers::Format;
+use parsers::Dialect;
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 
@@ -212,8 +212,8 @@ impl Tail {
     }
 
     /// Takes the next piece of what was read.
-    pub(crate) fn next(&mut self, format: &Format) -> Piece<'_> {
-        self.cutter.next(format)
+    pub(crate) fn next(&mut self, dialect: Dialect) -> Piece<'_> {
+        self.cutter.next(dialect)
     }
 
     /// The first `length` of the last `back` bytes that were cut off.
@@ -257,7 +257,7 @@ mod tests {
                 }
             }
             loop {
-                match tail.next(&parsers::FORMATS[0]) {
+                match tail.next(Dialect::bare(&parsers::FORMATS[0])) {
                     Piece::Record(record) => lines.push(String::from_utf8_lossy(record).into_owned()),
                     Piece::End => break,
                     Piece::HalfLine(_) => lines.push("half line".to_owned()),

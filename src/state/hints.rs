@@ -61,8 +61,8 @@ mod tests {
         let (source, server, labels) = (state.add_source("x.log"), state.add_server(), BTreeMap::new());
         let origin = Origin { source, server, now: 0, wall: 0, labels: &labels, offset_minutes: 0 };
         for line in lines {
-            let format = parsers::detect(format!("{line}\n").as_bytes()).unwrap();
-            assert!(state.fold(line.as_bytes(), format, Role::All, &origin).is_ok(), "{line}");
+            let dialect = parsers::detect(format!("{line}\n").as_bytes()).unwrap();
+            assert!(state.fold(line.as_bytes(), dialect.format, Role::All, &origin).is_ok(), "{line}");
         }
         state.hints().join("\n")
     }

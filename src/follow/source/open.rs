@@ -3,7 +3,7 @@
 use crate::follow::cut::Piece;
 use crate::follow::stream::Stream;
 use crate::follow::tail::{CHUNK, Filled, Tail};
-use parsers::Format;
+use parsers::{Dialect, Pending};
 use std::io;
 use std::path::PathBuf;
 use std::time::Instant;
@@ -27,10 +27,10 @@ impl Open {
     pub(super) fn drain(
         &mut self,
         stream: &mut Stream,
-        format: &'static Format,
+        dialect: Dialect,
         left: &mut usize,
         now: Instant,
-        take: &mut impl FnMut(Piece<'_>, &'static Format),
+        take: &mut impl FnMut(Piece<'_>, Dialect, &mut Pending),
     ) -> io::Result<bool> {
         while *left > 0 {
             match self.tail.fill()? {
@@ -42,16 +42,16 @@ impl Open {
             // Bytes of records that are taken but not hashed: together they cost less.
             let mut owed = 0;
             loop {
-                let piece = self.tail.next(format);
+                let piece = self.tail.next(dialect);
                 let (length, is_part) = match piece {
-                    Piece::End => break,
+                    Piece::End | Piece::Torn => break,
                     Piece::Passing(part) => (part.len(), true),
                     Piece::Record(record) | Piece::TooLong(record) | Piece::HalfLine(record) => {
                         (record.len(), false)
                     }
                 };
                 let is_record = matches!(piece, Piece::Record(_));
-                take(piece, format);
+                take(piece, dialect, &mut stream.pending);
                 if is_record && stream.takes_many() {
                     owed += length;
                     continue;
@@ -71,15 +71,16 @@ impl Open {
     pub(super) fn finish(
         &mut self,
         stream: &mut Stream,
-        format: &'static Format,
-        take: &mut impl FnMut(Piece<'_>, &'static Format),
+        dialect: Dialect,
+        take: &mut impl FnMut(Piece<'_>, Dialect, &mut Pending),
     ) {
         while let Some(line) = self.tail.next_line() {
             stream.consume(line);
-            take(Piece::Record(line), format);
+            take(Piece::Record(line), dialect, &mut stream.pending);
         }
+        take(Piece::End, dialect, &mut stream.pending);
         if self.tail.take_torn() {
-            take(Piece::End, format);
+            take(Piece::Torn, dialect, &mut stream.pending);
         }
     }
 }

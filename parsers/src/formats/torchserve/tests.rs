@@ -273,7 +273,7 @@ fn the_banner_tells_about_the_server() {
 
 #[test]
 fn formats_are_told_apart_by_their_lines() {
-    let name = |head: &str| crate::detect(head.as_bytes()).map(|format| format.name);
+    let name = |head: &str| crate::detect(head.as_bytes()).map(|dialect| dialect.format.name);
     assert_eq!(Some("torchserve"), name(&format!("garbage\n\n2026-11-20T17:48:00,476 - {PLAIN}\n")));
     assert_eq!(Some("torchserve"), name("a.MutableLogEvent@1\n"));
     assert_eq!(
