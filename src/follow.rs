@@ -13,6 +13,8 @@ mod drive;
 mod listing;
 mod log_file;
 mod pace;
+mod pods;
+mod retire;
 mod source;
 mod sources;
 mod stdin;
@@ -33,6 +35,7 @@ use complaints::Complaints;
 use listing::Folders;
 use parsers::{Dialect, Format, RULES};
 use source::Source;
+use sources::folder_of;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -109,6 +112,8 @@ pub struct Follower {
     has_begun: bool,
     /// Sources of the snapshot that have not been found yet.
     absent: HashMap<PathBuf, SavedSource>,
+    /// When the first look was, in seconds of our running time.
+    began: Option<u64>,
     /// Whether this is a first start: no snapshot was there.
     is_first_start: bool,
     has_looked: bool,
@@ -170,6 +175,7 @@ impl Follower {
             store,
             has_begun: false,
             absent: HashMap::new(),
+            began: None,
             is_first_start: true,
             has_looked: false,
             sources: Vec::new(),
@@ -207,6 +213,7 @@ impl Follower {
             let changes = self.look(at, now);
             progress.add(self.step_source(at, now, Some(changes)));
         }
+        progress.is_dirty |= self.retire(now);
         progress.is_dirty |= self.step_stdin(now);
         if self.is_first_start && !std::mem::replace(&mut self.has_looked, true) {
             // Only after this look it is known which archives are history, and a crash must not change that:

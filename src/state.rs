@@ -144,14 +144,47 @@ impl State {
 
     /// Adds a source; the result is its index.
     pub fn add_source(&mut self, name: &str) -> usize {
-        self.sources.push(SourceFacts::new(name));
-        self.sources.len() - 1
+        let facts = SourceFacts::new(name);
+        match self.sources.iter_mut().enumerate().find(|(_, facts)| facts.is_free()) {
+            Some((at, free)) => {
+                *free = facts;
+                at
+            }
+            None => {
+                self.sources.push(facts);
+                self.sources.len() - 1
+            }
+        }
+    }
+
+    /// Forgets a source that will not come back; another one may have its index.
+    pub fn retire_source(&mut self, index: usize) {
+        if let Some(facts) = self.sources.get_mut(index) {
+            *facts = SourceFacts::default();
+        }
+        self.identities.clear();
     }
 
     /// Adds a server, of which a folder's sources are parts; the result is its index.
     pub fn add_server(&mut self) -> u32 {
-        self.servers.push(Server::default());
-        u32::try_from(self.servers.len() - 1).unwrap_or(u32::MAX)
+        let free = self.servers.iter().position(|server| server.is_free);
+        let at = free.unwrap_or(self.servers.len());
+        match self.servers.get_mut(at) {
+            Some(server) => server.is_free = false,
+            None => self.servers.push(Server::default()),
+        }
+        u32::try_from(at).unwrap_or(u32::MAX)
+    }
+
+    /// Forgets a server that will not come back, with all series that it wrote last; another one may have its index.
+    pub fn retire_server(&mut self, index: u32) {
+        if let Some(server) = self.servers.get_mut(index as usize) {
+            *server = Server { is_free: true, ..Server::default() };
+        }
+        let kept = |series: &family::Series| series.server != index;
+        let dropped: usize = self.families.iter_mut().map(|family| family.retain(kept)).sum();
+        self.series -= dropped;
+        self.identities.clear();
     }
 
     /// The facts of a source.

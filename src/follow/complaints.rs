@@ -109,6 +109,13 @@ impl Complaints {
         }
     }
 
+    /// Forgets what was said about a source that is gone.
+    pub(crate) fn forget(&mut self, name: &str) {
+        self.files.remove(name);
+        self.stale.remove(name);
+        self.lines.remove(name);
+    }
+
     /// Says why a line was rejected, once a minute per source and reason.
     pub(crate) fn line(&mut self, name: &str, record: &[u8], rejection: &Rejection) {
         let said = self.lines.get(name).and_then(|reasons| reasons.get(&rejection.reason));

@@ -4,6 +4,7 @@
 //! `ts_metrics.20-Nov.log.gz`, `ts_metrics.log.1` or `ts_metrics-2026-11-20-4.log` are its archives.
 
 use super::listing::{Folders, Names};
+use super::pods::Pod;
 use crate::state::Role;
 use rustix::fs::{Access, AtFlags, CWD, accessat};
 use rustix::io::Errno;
@@ -24,6 +25,8 @@ pub(crate) struct Found {
     pub format: Option<&'static str>,
     /// Whether the user named this very file.
     pub is_named: bool,
+    /// Whose container writes it, on a node of Kubernetes.
+    pub pod: Option<Pod>,
 }
 
 /// What is wrong with a PATH.
@@ -63,7 +66,7 @@ pub(crate) fn discover(
 ) -> Result<Vec<Found>, Problem> {
     let text = path.to_string_lossy();
     if text.contains(['*', '?', '[']) && fs::symlink_metadata(path).is_err() {
-        return discover_glob(&text, allowed);
+        return discover_glob(&text, &roots(path, allowed));
     }
     match fs::metadata(path) {
         Ok(metadata) if metadata.is_dir() => discover_folder(path, allowed, folders),
@@ -87,18 +90,25 @@ pub(crate) fn discover(
     }
 }
 
-fn discover_glob(pattern: &str, allowed: &[PathBuf]) -> Result<Vec<Found>, Problem> {
+fn discover_glob(pattern: &str, roots: &[PathBuf]) -> Result<Vec<Found>, Problem> {
     // As in a shell, a star does not stand for a leading dot: editors keep their files there.
     let options = glob::MatchOptions { require_literal_leading_dot: true, ..glob::MatchOptions::new() };
     let paths = glob::glob_with(pattern, options).map_err(|_| Problem::Absent)?;
     let mut found: Vec<Found> = paths
         .flatten()
         .filter(|path| fs::metadata(path).is_ok_and(|metadata| metadata.is_file()))
+        .filter(|path| !is_gzip(path))
         .map(|path| Found { is_named: false, ..named(&path) })
         .collect();
-    found.retain(|found| !is_gzip(&found.live) && ends_inside(&found.live, parent(&found.live), allowed));
+    let outside = found.iter().find(|found| !ends_inside(&found.live, roots)).map(|found| found.live.clone());
+    found.retain(|found| ends_inside(&found.live, roots));
+    let mut found: Vec<Found> = found.into_iter().map(at_its_place).collect();
     found.sort();
-    if found.is_empty() { Err(Problem::Absent) } else { Ok(found) }
+    match (found.is_empty(), outside) {
+        (false, _) => Ok(found),
+        (true, Some(outside)) => Err(Problem::Outside(outside)),
+        (true, None) => Err(Problem::Absent),
+    }
 }
 
 /// A file that was given by its own name is taken as what it holds.
@@ -110,6 +120,7 @@ fn named(path: &Path) -> Found {
         role: Role::All,
         format: known.map(|(_, _, format)| *format),
         is_named: true,
+        pod: Pod::of(path),
     }
 }
 
@@ -126,11 +137,11 @@ fn discover_folder(folder: &Path, allowed: &[PathBuf], folders: &mut Folders) ->
     let live: Vec<Found> =
         if is_torchserve(&names) { torchserve(folder, &names) } else { others(folder, &names) };
     let (inside, outside): (Vec<Found>, Vec<Found>) =
-        live.into_iter().partition(|found| ends_inside(&found.live, folder, allowed));
+        live.into_iter().partition(|found| ends_inside(&found.live, &roots(folder, allowed)));
     match (inside.is_empty(), outside.into_iter().next()) {
         (true, Some(found)) => Err(Problem::Outside(found.live)),
         (true, None) => Err(Problem::Empty),
-        _ => Ok(inside),
+        _ => Ok(inside.into_iter().map(at_its_place).collect()),
     }
 }
 
@@ -152,6 +163,7 @@ fn torchserve(folder: &Path, names: &Names) -> Vec<Found> {
             role: *role,
             format: Some(format),
             is_named: false,
+            pod: None,
         })
         .collect()
 }
@@ -175,8 +187,7 @@ fn others(folder: &Path, names: &Names) -> Vec<Found> {
         ends.any(|(end, _)| is_log(&[name.get(..end).unwrap_or_default(), b".log"].concat()))
     };
     let live = logs.iter().filter(|name| !is_archive(name));
-    live.map(|name| Found { live: folder.join(name), role: Role::All, format: None, is_named: false })
-        .collect()
+    live.map(|name| Found { is_named: false, ..named(&folder.join(name)) }).collect()
 }
 
 /// The live file and its archives among a folder's names.
@@ -202,15 +213,34 @@ fn parent(path: &Path) -> &Path {
     path.parent().unwrap_or(path)
 }
 
-/// Links are followed only while they end under the PATH's folder or an allowed root.
-pub(crate) fn ends_inside(path: &Path, folder: &Path, allowed: &[PathBuf]) -> bool {
-    let is_link = fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_symlink());
-    if !is_link {
+/// A container's log at the place where it lies, and not at the link to it: there it is rotated.
+fn at_its_place(found: Found) -> Found {
+    let Some(pod) = Pod::of_link(&found.live) else { return found };
+    let live = fs::canonicalize(&found.live).unwrap_or(found.live);
+    Found { live, pod: Some(pod), ..found }
+}
+
+/// Where the files of a PATH may lie: the folder that it names, for a glob the one before its first pattern, and the
+/// allowed ones.
+pub(crate) fn roots(path: &Path, allowed: &[PathBuf]) -> Vec<PathBuf> {
+    let is_pattern = |part: &std::path::Component<'_>| {
+        part.as_os_str().as_bytes().iter().any(|byte| matches!(byte, b'*' | b'?' | b'['))
+    };
+    let plain: PathBuf = path.components().take_while(|part| !is_pattern(part)).collect();
+    let plain = if plain.as_os_str().is_empty() { PathBuf::from(".") } else { plain };
+    let root = if plain != path || plain.is_dir() { plain } else { parent(path).to_owned() };
+    [root].into_iter().chain(allowed.iter().cloned()).collect()
+}
+
+/// Whether a file lies in one of the roots, whatever links lead to it.
+pub(crate) fn ends_inside(path: &Path, roots: &[PathBuf]) -> bool {
+    let is_link = || fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_symlink());
+    // Most files lie in the PATH's folder itself: one question instead of one for each folder above.
+    if roots.first().is_some_and(|root| parent(path) == root) && !is_link() {
         return true;
     }
     let Ok(target) = fs::canonicalize(path) else { return false };
-    let roots = allowed.iter().map(PathBuf::as_path).chain([folder]);
-    roots.filter_map(|root| fs::canonicalize(root).ok()).any(|root| target.starts_with(root))
+    roots.iter().filter_map(|root| fs::canonicalize(root).ok()).any(|root| target.starts_with(root))
 }
 
 /// Whose a path is, how it may be used, and who we are.

@@ -13,6 +13,7 @@ use super::cut::Piece;
 use super::discover::{Found, archives, ends_inside};
 use super::listing::Folders;
 use super::log_file::{FileId, Stamp};
+use super::pods::Pod;
 use super::stream::Stream;
 use crate::state::Role;
 use memory::{Seen, Verdict};
@@ -71,6 +72,10 @@ struct Candidate {
 pub(crate) struct Source {
     pub(crate) live_path: PathBuf,
     pub(crate) role: Role,
+    /// Whose container writes it, on a node of Kubernetes.
+    pub(crate) pod: Option<Pod>,
+    /// Since when no file of it is on disk, in seconds of our running time.
+    gone_since: Option<u64>,
     /// Index of its facts in the state.
     pub(crate) facts: usize,
     /// Index of its server in the state.
@@ -123,7 +128,7 @@ pub(crate) struct Setup {
     pub(crate) fallback: Option<&'static Format>,
     pub(crate) start: Start,
     pub(crate) line_max: usize,
-    /// Where a link at the live name may lead besides its own folder; none: anywhere, the user named it.
+    /// Where the live name may lead, the PATH's folder first; none: anywhere, the user named it.
     pub(crate) roots: Option<Vec<PathBuf>>,
     /// Streams of a snapshot.
     pub(crate) streams: Vec<Stream>,
@@ -143,6 +148,8 @@ impl Source {
         Self {
             live_path: found.live.clone(),
             role: found.role,
+            pod: found.pod.clone(),
+            gone_since: None,
             facts: setup.facts,
             server: setup.server,
             name: setup.name,
@@ -179,6 +186,11 @@ impl Source {
         self.nameless_since.is_some_and(|since| since.elapsed() >= STALE)
     }
 
+    /// For how many seconds no file of it has been on disk.
+    pub(crate) fn gone_for(&self, now: u64) -> u64 {
+        self.gone_since.map_or(0, |since| now.saturating_sub(since))
+    }
+
     /// Bytes on disk that have not been consumed, as far as open files tell.
     pub(crate) fn lag(&self) -> u64 {
         self.open.iter().map(|open| open.tail.lag()).sum()
@@ -205,6 +217,7 @@ impl Source {
         let first = self.first_look.is_none();
         let first_look = *self.first_look.get_or_insert_with(Instant::now);
         let candidates = self.candidates(folders);
+        self.gone_since = candidates.is_empty().then(|| self.gone_since.unwrap_or(now));
         self.note_names(&candidates);
         let is_nameless = candidates.last().is_some_and(|last| last.is_live && last.metadata.nlink() == 0);
         self.nameless_since = is_nameless.then(|| self.nameless_since.unwrap_or_else(Instant::now));
@@ -311,7 +324,7 @@ impl Source {
             let metadata = fs::metadata(&path).ok().filter(Metadata::is_file)?;
             Some(Candidate { path, id: FileId::from(&metadata), metadata, is_live })
         };
-        let may_lead = |roots: &Vec<PathBuf>| ends_inside(&self.live_path, folder, roots);
+        let may_lead = |roots: &Vec<PathBuf>| ends_inside(&self.live_path, roots);
         let is_inside = self.roots.as_ref().is_none_or(may_lead);
         let live = candidate(self.live_path.clone(), true).filter(|_| is_inside);
         let names = folders.names(folder).unwrap_or_default();

@@ -1,6 +1,6 @@
 //! Which sources there are: PATHs become sources, each with its positions of the snapshot.
 
-use super::discover::{Found, discover};
+use super::discover::{Found, discover, roots};
 use super::log_file::{LogFile, Recent};
 use super::source::{Setup, Source, Start};
 use super::stream::Stream;
@@ -77,7 +77,7 @@ impl Follower {
         let facts = match &saved {
             Some(saved) => saved.facts,
             None => {
-                let name = self.source_name(&found.live);
+                let name = self.source_name(found);
                 self.state.add_source(&name)
             }
         };
@@ -87,14 +87,17 @@ impl Follower {
             facts,
             server,
             name,
-            labels: watched.labels.clone(),
+            labels: found
+                .pod
+                .as_ref()
+                .map_or_else(|| watched.labels.clone(), |pod| pod.labels(&watched.labels)),
             offset_minutes: watched.offset_minutes,
             fixed: watched.format,
             saved: saved_dialect.filter(|dialect| dialect.format.name != RULES),
             fallback: self.fallback(found.is_named, watched.is_listed),
             start: if self.is_ready { Start::Start } else { self.settings.start },
             line_max: self.settings.line_max,
-            roots: (!found.is_named).then(|| self.settings.allowed_roots.clone()),
+            roots: (!found.is_named).then(|| roots(&watched.path, &self.settings.allowed_roots)),
             // A source that appeared while we were down is new, its archives too.
             has_history: saved.is_none() && self.is_first_start && !self.is_ready,
             streams: saved.map_or_else(Vec::new, |saved| saved.streams),
@@ -158,15 +161,21 @@ impl Follower {
 
     /// The `source` label: the file's name, with the name of its folder where two would be alike; never a
     /// whole path.
-    fn source_name(&self, live: &Path) -> String {
+    fn source_name(&self, found: &Found) -> String {
+        let live = &found.live;
         let is_taken =
             |name: &str| (0..).map_while(|at| self.state.source(at)).any(|facts| facts.name == name);
-        let mut name = printable(live.file_name());
-        if is_taken(&name) {
-            name = format!("{}/{name}", printable(live.parent().and_then(Path::file_name)));
+        let file = printable(live.file_name());
+        let folder = printable(live.parent().and_then(Path::file_name));
+        let [short, long] = match &found.pod {
+            Some(pod) => pod.source_names(&file),
+            None => [file.clone(), format!("{folder}/{file}")],
+        };
+        if !is_taken(&short) {
+            return short;
         }
-        let numbered = (2..).map(|number| format!("{name}#{number}"));
-        std::iter::once(name.clone()).chain(numbered).find(|name| !is_taken(name)).unwrap_or(name)
+        let numbered = (2..).map(|number| format!("{long}#{number}"));
+        std::iter::once(long.clone()).chain(numbered).find(|name| !is_taken(name)).unwrap_or(long)
     }
 }
 
@@ -203,6 +212,6 @@ fn detect_file(path: &Path) -> Option<&'static Format> {
     parsers::detect(&tail.peek().ok()?).map(|dialect| dialect.format)
 }
 
-fn folder_of(path: &Path) -> &Path {
+pub(super) fn folder_of(path: &Path) -> &Path {
     if path.is_dir() { path } else { path.parent().unwrap_or(path) }
 }

@@ -66,6 +66,11 @@ impl SourceFacts {
         Self { name: name.to_owned(), ..Self::default() }
     }
 
+    /// Whether there is no source any more.
+    pub(crate) const fn is_free(&self) -> bool {
+        self.name.is_empty()
+    }
+
     /// How many records had this outcome.
     pub fn lines(&self, outcome: Outcome) -> u64 {
         self.lines.get(outcome as usize).copied().unwrap_or(0)

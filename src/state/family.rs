@@ -195,8 +195,13 @@ impl Family {
 
     /// Drops the series whose last line is older than `oldest`; tells how many.
     pub(crate) fn expire(&mut self, oldest: u64) -> usize {
+        self.retain(|series| u64::from(series.last_seen) >= oldest)
+    }
+
+    /// Drops the series that are not to be kept; tells how many.
+    pub(crate) fn retain(&mut self, keep: impl Fn(&Series) -> bool) -> usize {
         let before = self.series.len();
-        self.series.retain(|series| u64::from(series.last_seen) >= oldest);
+        self.series.retain(keep);
         if self.series.len() < before {
             self.index.clear();
             for (series, at) in self.series.iter().zip(0..) {

@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 /// One server: the sources of a folder.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Server {
+    /// It is gone, and its place is free.
+    pub(crate) is_free: bool,
     /// When one of its sources had a line last, in seconds since 1970.
     pub(crate) last_line: u64,
     pub(crate) version: Option<String>,

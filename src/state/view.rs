@@ -127,7 +127,7 @@ impl State {
             "Log records that could not be read or were refused, by reason.",
             Type::Counter,
         );
-        for facts in &self.sources {
+        for facts in self.named_sources() {
             for outcome in Outcome::ALL {
                 let count = facts.lines(outcome);
                 lines.push(&[("source", &facts.name), ("outcome", outcome.label())], exact(count));
@@ -193,8 +193,7 @@ impl State {
         ];
         let family = |(name, help, count): &(&str, &str, Count)| {
             let mut family = FamilyView::new(name, help, Type::Counter);
-            self.sources
-                .iter()
+            self.named_sources()
                 .for_each(|facts| family.push(&[("source", &facts.name)], exact(count(facts))));
             family
         };
@@ -203,12 +202,16 @@ impl State {
             "When a source's newest line was read, in seconds since 1970.",
             Type::Gauge,
         );
-        for facts in &self.sources {
+        for facts in self.named_sources() {
             if let Some(at) = facts.last_read {
                 last.push(&[("source", &facts.name)], exact(at));
             }
         }
         COUNTERS.iter().map(family).chain([last]).collect()
+    }
+
+    fn named_sources(&self) -> impl Iterator<Item = &super::SourceFacts> {
+        self.sources.iter().filter(|facts| !facts.is_free())
     }
 
     fn number(&self, name: &str, help: &str, kind: Type, value: u64) -> FamilyView {

@@ -145,7 +145,7 @@ fn a_block_is_put_together_and_falls_apart_where_it_is_none() {
     let whole = lines(&format!("{block}next\n"));
     let whole: Vec<&str> = whole.iter().map(String::as_str).collect();
     assert_eq!(vec![block, "next\n"], unwrapped(named("torchserve in cri"), &whole, 1000));
-    let short = unwrapped(named("torchserve in cri"), &whole, 40);
+    let short = unwrapped(named("torchserve in cri"), &whole, block.len() - 3);
     assert_eq!(5, short.len(), "beyond the longest line: {short:?}");
     let half = unwrapped(named("torchserve in cri"), &whole[..2], 1000);
     assert_eq!(vec!["{\n", "  \"MetricName\" : \"A\",\n"], half);
