@@ -35,6 +35,13 @@ pub fn run(config: &Config, flags: &CheckFlags) -> io::Result<End> {
         .as_ref()
         .map_or_else(|| "the default of TorchServe 0.12".to_owned(), |path| path.display().to_string());
     writeln!(out, "metrics.yaml: {origin}, {} families", config.rules.catalog.iter().count())?;
+    let textfiles = match config.textfiles(&[], &flags.follow, &flags.fold) {
+        Ok(textfiles) => textfiles,
+        Err(Stop::Usage(text) | Stop::Help(text)) => return Ok(End::Usage(text)),
+    };
+    for file in textfiles.iter().flat_map(|textfiles| &textfiles.files) {
+        writeln!(out, "source: {} (text file)", file.path.display())?;
+    }
     for path in &settings.paths {
         let format = path.format.map_or("auto", |format| format.name);
         writeln!(out, "source: {} (format {format})", path.path.display())?;

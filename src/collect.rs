@@ -16,6 +16,7 @@ mod host;
 mod kernel;
 mod pace;
 mod reading;
+pub mod textfile;
 pub mod worker;
 
 pub use pace::Collection;

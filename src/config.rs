@@ -14,10 +14,11 @@ mod rules;
 pub use collectors::CollectorFlags;
 pub use flags::{
     CheckFlags, Command, CommandLine, DemoFlags, FoldFlags, FollowFlags, LogFormat, LogLevel, ProbeFlags,
-    ReplayFlags, RunFlags, WebFlags,
+    ReplayFlags, RunFlags, TeeFlags, WebFlags,
 };
 pub use rules::Example;
 
+use crate::collect::textfile::{self, TextFile};
 use crate::collect::worker::Rule;
 use crate::follow::{Settings, WatchedPath};
 use crate::state::{Rules, is_label_name};
@@ -134,7 +135,7 @@ impl Config {
         fold: &FoldFlags,
     ) -> Result<Settings, Stop> {
         Ok(Settings {
-            paths: self.watched_paths(paths)?,
+            paths: self.watched_paths(paths)?.into_iter().filter_map(Place::log).collect(),
             allowed_roots: follow.allow_root.clone(),
             allow_repeats: follow.allow_repeats,
             start: follow.from,
@@ -145,22 +146,43 @@ impl Config {
         })
     }
 
+    /// The text files among the PATHs.
+    ///
+    /// # Errors
+    ///
+    /// When an entry of `sources:` is wrong.
+    pub fn textfiles(
+        &self,
+        paths: &[PathBuf],
+        follow: &FollowFlags,
+        fold: &FoldFlags,
+    ) -> Result<Option<textfile::Settings>, Stop> {
+        let files: Vec<TextFile> =
+            self.watched_paths(paths)?.into_iter().filter_map(Place::text_file).collect();
+        let settings = textfile::Settings {
+            files,
+            max_age: follow.textfile_max_age,
+            series: fold.limit_series as usize,
+            series_per_family: fold.limit_series_per_family as usize,
+        };
+        Ok(Some(settings).filter(|settings| !settings.files.is_empty()))
+    }
+
     /// PATHs of the command line, else those of `sources:`, else TorchServe's own folders, else `logs`.
-    fn watched_paths(&self, paths: &[PathBuf]) -> Result<Vec<WatchedPath>, Stop> {
+    fn watched_paths(&self, paths: &[PathBuf]) -> Result<Vec<Place>, Stop> {
         let fixed = fold_flags(&self.command).and_then(FoldFlags::fixed_format);
-        let entries: Result<Vec<WatchedPath>, Stop> =
+        let entries: Result<Vec<Place>, Stop> =
             self.sources.iter().map(|entry| self.watched(entry)).collect();
-        let plain = |path: PathBuf| WatchedPath {
-            path,
-            format: fixed,
-            labels: BTreeMap::new(),
-            offset_minutes: 0,
-            is_listed: false,
+        let plain = |path: PathBuf| {
+            let is_textfile = fixed.is_none() && is_textfile(&path);
+            let labels = BTreeMap::new();
+            let watched = WatchedPath { path, format: fixed, labels, offset_minutes: 0, is_listed: false };
+            Place { watched, is_textfile }
         };
         let mut entries = entries?;
         if !paths.is_empty() {
             // A PATH of the command line keeps what the file says about it.
-            let known = |path: &PathBuf| entries.iter().find(|entry| entry.path == *path).cloned();
+            let known = |path: &PathBuf| entries.iter().find(|entry| entry.watched.path == *path).cloned();
             return Ok(paths.iter().map(|path| known(path).unwrap_or_else(|| plain(path.clone()))).collect());
         }
         if entries.is_empty() {
@@ -175,15 +197,19 @@ impl Config {
         Ok(entries)
     }
 
-    fn watched(&self, entry: &SourceEntry) -> Result<WatchedPath, Stop> {
+    fn watched(&self, entry: &SourceEntry) -> Result<Place, Stop> {
         let wrong = |at, what: String| misplaced(self.config_file.as_deref(), at, &what);
         let format = match &entry.format {
-            Some(name) if name.value == "auto" => None,
+            Some(name) if name.value == "auto" || name.value == textfile::NAME => None,
             Some(name) => Some(
                 parsers::format_named(&name.value)
                     .ok_or_else(|| wrong(name.referenced, format!("unknown format {:?}", name.value)))?,
             ),
             None => fold_flags(&self.command).and_then(FoldFlags::fixed_format),
+        };
+        let is_textfile = match &entry.format {
+            Some(name) => name.value == textfile::NAME,
+            None => format.is_none() && is_textfile(&entry.path),
         };
         let labels = &entry.labels.0;
         if let Some((label, _)) = labels.iter().find(|(label, _)| !is_label_name(&label.value)) {
@@ -194,7 +220,9 @@ impl Config {
             Some(zone) => offset_minutes(&zone.value).map_err(|what| wrong(zone.referenced, what))?,
             None => 0,
         };
-        Ok(WatchedPath { path: entry.path.clone(), format, labels, offset_minutes, is_listed: true })
+        let path = entry.path.clone();
+        let watched = WatchedPath { path, format, labels, offset_minutes, is_listed: true };
+        Ok(Place { watched, is_textfile })
     }
 }
 
@@ -204,6 +232,29 @@ fn misplaced(file: Option<&Path>, at: serde_saphyr::Location, what: &str) -> Sto
     Stop::Usage(format!("{file}:{}:{}: {what}", at.line(), at.column()))
 }
 
+/// A PATH, and whether it is followed as a log or read as a text file.
+#[derive(Clone, Debug)]
+struct Place {
+    watched: WatchedPath,
+    is_textfile: bool,
+}
+
+impl Place {
+    fn log(self) -> Option<WatchedPath> {
+        (!self.is_textfile).then_some(self.watched)
+    }
+
+    fn text_file(self) -> Option<TextFile> {
+        let WatchedPath { path, labels, .. } = self.watched;
+        self.is_textfile.then_some(TextFile { path, labels })
+    }
+}
+
+/// Whether a file's name says that it holds Prometheus' text format.
+fn is_textfile(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "prom")
+}
+
 /// The flags of the command that say how lines become metrics.
 pub fn fold_flags(command: &Command) -> Option<&FoldFlags> {
     match command {
@@ -211,7 +262,7 @@ pub fn fold_flags(command: &Command) -> Option<&FoldFlags> {
         Command::Demo(flags) => Some(&flags.fold),
         Command::Replay(flags) => Some(&flags.fold),
         Command::Check(flags) => Some(&flags.fold),
-        Command::Probe(_) => None,
+        Command::Tee(_) | Command::Probe(_) => None,
     }
 }
 
@@ -320,7 +371,7 @@ mod tests {
         let watched = config.watched_paths(&[]).unwrap();
         assert_eq!(
             (120, Some(&"a".to_owned())),
-            (watched[0].offset_minutes, watched[0].labels.get("server"))
+            (watched[0].watched.offset_minutes, watched[0].watched.labels.get("server"))
         );
     }
 

@@ -12,6 +12,8 @@ pub enum End {
     AsAsked,
     /// It failed, and what failed has been said: 1.
     Failed,
+    /// As the server ended that it started: with this code.
+    Code(u8),
     /// Usage or configuration is wrong in a way that only the command could see: 64, with this text.
     Usage(String),
 }
@@ -22,6 +24,7 @@ impl End {
         match self {
             Self::AsAsked => (ExitCode::SUCCESS, None),
             Self::Failed => (ExitCode::FAILURE, None),
+            Self::Code(code) => (ExitCode::from(code), None),
             Self::Usage(text) => (ExitCode::from(USAGE), Some(text)),
         }
     }

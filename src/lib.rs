@@ -28,7 +28,7 @@
 //! | [`instruments`] | what the process measures about itself, by the `prometheus` crate | facts of the fold |
 //! | [`config`] | arguments, environment, file → one valid configuration | being wrong afterwards |
 //! | [`run`] | wiring of the commands | being used by any |
-//! | [`demo`], `replay`, `check`, `probe` | the commands beside `run` | |
+//! | [`demo`], `replay`, `check`, `tee`, `probe` | the commands beside `run` | |
 //!
 //! `tests/tidy.rs` holds these rules.
 //!
@@ -57,3 +57,4 @@ mod replay;
 pub mod run;
 pub mod snapshot;
 pub mod state;
+mod tee;

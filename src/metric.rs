@@ -16,7 +16,7 @@ pub enum Type {
     Gauge,
     /// Counts per bucket, count and sum.
     Histogram,
-    /// Count and sum.
+    /// Count and sum, and quantiles where somebody else has computed them.
     Summary,
     /// Nobody has told.
     Untyped,
@@ -78,6 +78,16 @@ impl FamilyView {
         Self { name: name.to_owned(), help: help.to_owned(), kind, bounds, series: Vec::new() }
     }
 
+    /// The names that its samples have.
+    pub fn sample_names(&self) -> impl Iterator<Item = String> {
+        let suffixes: &[&str] = match self.kind {
+            Type::Histogram => &["", "_bucket", "_count", "_sum"],
+            Type::Summary => &["", "_count", "_sum"],
+            Type::Counter | Type::Gauge | Type::Untyped => &[""],
+        };
+        suffixes.iter().map(|suffix| format!("{}{suffix}", self.name))
+    }
+
     /// Adds a series of a number.
     pub fn push(&mut self, label_pairs: &[(&str, &str)], value: f64) {
         let mut text = String::new();
@@ -89,7 +99,7 @@ impl FamilyView {
 /// An immutable copy of a series' value.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Shown {
-    /// Counter, gauge or untyped.
+    /// Counter, gauge or untyped; of a summary, a quantile.
     Number(f64),
     /// Histogram; its bounds stand in the family.
     Histogram(Histogram),

@@ -2,6 +2,7 @@
 
 mod workers;
 
+use crate::collect::textfile::{self, TextFiles};
 use crate::collect::{self, Collection, Context, Readings};
 use crate::config::{Command, Config, DemoFlags, Stop, WebFlags};
 use crate::exit::End;
@@ -9,7 +10,7 @@ use crate::expose::{Routes, Scraper};
 use crate::follow::{self, Follower, Look, Settings, Waker};
 use crate::instruments::Instruments;
 use crate::publish::Board;
-use crate::{check, demo, logging, probe, replay};
+use crate::{check, demo, logging, probe, replay, tee};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
@@ -41,11 +42,17 @@ pub fn run(config: &Config) -> io::Result<End> {
             if let Some(text) = follow::repeats_by_name(&settings) {
                 return Ok(End::Usage(text));
             }
-            serve(config, &flags.web, &flags.collect.settings, settings, |_| Ok(())).map(|()| End::AsAsked)
+            let textfiles = match config.textfiles(&flags.paths, &flags.follow, &flags.fold) {
+                Ok(textfiles) => textfiles,
+                Err(Stop::Usage(text) | Stop::Help(text)) => return Ok(End::Usage(text)),
+            };
+            let measured = Measured { collectors: &flags.collect.settings, textfiles };
+            serve(config, &flags.web, measured, settings, |_| Ok(())).map(|()| End::AsAsked)
         }
         Command::Demo(flags) => run_demo(config, flags),
         Command::Replay(flags) => replay::run(config, flags),
         Command::Check(flags) => check::run(config, flags),
+        Command::Tee(flags) => tee::run(flags),
         Command::Probe(flags) => Ok(if probe::is_healthy(&flags.url) { End::AsAsked } else { End::Failed }),
     }
 }
@@ -54,24 +61,36 @@ fn run_demo(config: &Config, flags: &DemoFlags) -> io::Result<End> {
     logging::start(&flags.fold);
     let server = demo::PretendedServer::start(flags.rate)?;
     let settings = demo::settings(server.folder(), flags.fold.limit_line_bytes as usize);
-    serve(config, &flags.web, &flags.collect.settings, settings, |addresses| {
+    let measured = Measured { collectors: &flags.collect.settings, textfiles: None };
+    serve(config, &flags.web, measured, settings, |addresses| {
         demo::greet(server.folder(), addresses, &flags.web.telemetry_path)
     })?;
     server.stop()?;
     Ok(End::AsAsked)
 }
 
+/// What is measured beside the logs.
+struct Measured<'a> {
+    collectors: &'a collect::Settings,
+    textfiles: Option<textfile::Settings>,
+}
+
 /// Follows and serves until SIGTERM or SIGINT. `greet` runs once the port is open.
 fn serve(
     config: &Config,
     web: &WebFlags,
-    collectors: &collect::Settings,
+    measured: Measured<'_>,
     settings: Settings,
     greet: impl FnOnce(&[SocketAddr]) -> io::Result<()>,
 ) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let instruments = Instruments::new().map_err(io::Error::other)?;
-    let board = Arc::new(Board { readings: Readings::enabled(collectors), ..Board::default() });
+    let Measured { collectors, textfiles } = measured;
+    let mut readings = Readings::enabled(collectors);
+    if textfiles.is_some() {
+        readings = readings.with_foreign(textfile::NAME, collectors.interval);
+    }
+    let board = Arc::new(Board { readings, ..Board::default() });
     let context = Context::new(collectors.clone(), workers::names(board.clone()));
     let context = Context { rules: config.processes.clone(), ..context };
     let waker = Waker::default();
@@ -80,7 +99,10 @@ fn serve(
         // The port opens first: a scrape during a long catch-up sees our own families, not a refusal.
         let listeners = listen(&web.listen).await?;
         // Nothing waits for them: neither the first answer nor the end.
-        let _collection = Collection::start(&context, &board.readings)?;
+        let mut collection = Collection::start(&context, &board.readings)?;
+        if let (Some(textfiles), Some(post)) = (textfiles, board.readings.post(textfile::NAME)) {
+            collection.add(post.clone(), move || Box::new(TextFiles::new(textfiles.clone())))?;
+        }
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
         let (begun, has_begun) = tokio::sync::oneshot::channel();

@@ -40,6 +40,8 @@ mod support;
 mod support_prometheus;
 mod support_properties;
 mod support_tidy;
+mod tee;
+mod textfile;
 mod tidy;
 mod workers;
 mod wrappers;

@@ -80,7 +80,9 @@ fn five_hundred_pods_are_followed_by_one_glob() {
     let server = node.start(&[]);
     let total = |server: &Server| {
         let body = server.scrape();
-        (0..500).map(|number| body.value("Requests2XX", &labels("ml", &name(number))).unwrap_or(0.0)).sum()
+        (0..500)
+            .map(|number| body.value("Requests2XX", &labels("ml", &name(number))).unwrap_or(0.0))
+            .sum::<f64>()
     };
     let expected: f64 = (0..500).map(|number| (number % 3 + 1) as f64).sum();
     eventually("all pods' lines", || (total(&server) == expected).then_some(()));

@@ -65,12 +65,14 @@ pub struct Post {
     pub cell: Cell<Reading>,
     /// When it was told to measure; one that hangs in its first measurement is known by that.
     pub since: Instant,
+    /// Whether its families' names are not ours: they are shown where nobody else has them.
+    pub is_foreign: bool,
 }
 
 impl Post {
     /// A post without a reading.
     pub fn new(collector: &'static str, interval: Duration) -> Self {
-        Self { collector, interval, cell: Cell::default(), since: Instant::now() }
+        Self { collector, interval, cell: Cell::default(), since: Instant::now(), is_foreign: false }
     }
 
     /// The reading with its families, unless they are too old to be shown.
@@ -96,6 +98,13 @@ impl Readings {
         Self(entries.into_iter().map(post).collect())
     }
 
+    /// The same with one more, whose families have names that others chose.
+    #[must_use]
+    pub fn with_foreign(mut self, collector: &'static str, interval: Duration) -> Self {
+        self.0.push(Arc::new(Post { is_foreign: true, ..Post::new(collector, interval) }));
+        self
+    }
+
     /// Where a collector puts its readings; none if it is off.
     pub fn post(&self, collector: &str) -> Option<&Arc<Post>> {
         self.0.iter().find(|post| post.collector == collector)
@@ -114,11 +123,36 @@ impl Readings {
     /// The families that are shown at `now` beside families with the names in `taken`: two of one name would make
     /// Prometheus refuse the whole scrape, and what a log says verbatim wins.
     pub fn families(&self, now: Instant, taken: &HashSet<&str>) -> Vec<FamilyView> {
-        let readings = self.0.iter().filter_map(|post| post.current(now));
+        let ours = self.0.iter().filter(|post| !post.is_foreign);
+        let readings = ours.filter_map(|post| post.current(now));
         let mut families: Vec<FamilyView> = readings.flat_map(|reading| reading.families.to_vec()).collect();
         families.extend(self.health(now));
         families.retain(|family| !taken.contains(&*family.name));
         families
+    }
+
+    /// The families whose names others chose, unless they are too old: those of which no sample has a name of these
+    /// families, and how many are left out. None without any such post.
+    pub fn foreign<'a>(
+        &self,
+        now: Instant,
+        taken: impl Iterator<Item = &'a FamilyView>,
+    ) -> Option<(Vec<FamilyView>, usize)> {
+        let posts: Vec<&Arc<Post>> = self.0.iter().filter(|post| post.is_foreign).collect();
+        if posts.is_empty() {
+            return None;
+        }
+        let taken: HashSet<String> = taken.flat_map(FamilyView::sample_names).collect();
+        let readings = posts.iter().filter_map(|post| post.current(now));
+        let (mut shown, mut left_out) = (Vec::new(), 0);
+        for family in readings.flat_map(|reading| reading.families.to_vec()) {
+            if family.sample_names().any(|name| taken.contains(&name)) {
+                left_out += 1;
+            } else {
+                shown.push(family);
+            }
+        }
+        Some((shown, left_out))
     }
 
     /// How the collectors do. One that hangs has not succeeded; one that has nothing to measure is not shown.

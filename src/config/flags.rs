@@ -5,6 +5,7 @@ use crate::follow::Start;
 use crate::state::Naming;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use parsers::{FORMATS, Format};
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -32,6 +33,8 @@ pub enum Command {
     Replay(ReplayFlags),
     /// Check the configuration and say what is in force
     Check(CheckFlags),
+    /// Copy a server's output to a bounded, rotated file that can be followed
+    Tee(TeeFlags),
     /// Health check for images without a shell: exit 0 or 1
     Probe(ProbeFlags),
 }
@@ -39,7 +42,7 @@ pub enum Command {
 /// `inferometer run`.
 #[derive(Args, Debug)]
 pub struct RunFlags {
-    /// Log files, folders, globs, or - for standard input [default: $METRICS_LOCATION and $LOG_LOCATION, else logs]
+    /// Log files, folders, globs, text files (*.prom), or - for standard input [default: $METRICS_LOCATION and $LOG_LOCATION, else logs]
     #[arg(value_name = "PATH")]
     pub paths: Vec<PathBuf>,
     #[command(flatten)]
@@ -109,6 +112,29 @@ pub struct CheckFlags {
     pub fold: FoldFlags,
 }
 
+/// `inferometer tee`.
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Without COMMAND, standard input goes to standard output and to FILE. With it, COMMAND is started, both \
+    its outputs go to ours and to FILE, signals go to it, and its exit code is ours."
+)]
+pub struct TeeFlags {
+    /// The file; its predecessors are FILE.1, FILE.2, …
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// Rotate FILE before it grows beyond this many bytes
+    #[arg(long = "max-bytes", env = "INFEROMETER_MAX_BYTES", value_name = "N", default_value_t = 16_777_216,
+          value_parser = clap::value_parser!(u64).range(4096..))]
+    pub max_bytes: u64,
+    /// Rotated files to keep
+    #[arg(long, env = "INFEROMETER_KEEP", value_name = "N", default_value_t = 3,
+          value_parser = clap::value_parser!(u8).range(1..=100))]
+    pub keep: u8,
+    /// The server and its arguments
+    #[arg(value_name = "COMMAND", last = true)]
+    pub command: Vec<OsString>,
+}
+
 /// `inferometer probe`.
 #[derive(Args, Debug)]
 pub struct ProbeFlags {
@@ -133,6 +159,10 @@ pub struct FollowFlags {
     #[arg(long = "source.allow-repeats", env = "INFEROMETER_SOURCE_ALLOW_REPEATS", value_name = "BOOL",
           num_args = 0..=1, require_equals = true, default_value_t = false, default_missing_value = "true")]
     pub allow_repeats: bool,
+    /// Hide what a text file (*.prom) says when it has not changed for so long
+    #[arg(long = "source.textfile-max-age", env = "INFEROMETER_SOURCE_TEXTFILE_MAX_AGE", value_name = "TIME",
+          default_value = "5m", value_parser = duration)]
+    pub textfile_max_age: Duration,
     /// Where a file that is there at the start is read from
     #[arg(long, env = "INFEROMETER_FROM", value_enum, default_value_t = Start::Start)]
     pub from: Start,

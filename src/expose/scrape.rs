@@ -89,6 +89,17 @@ impl Scraper {
         let log = published.view.log.iter().map(|family| &*family.name).collect();
         families.extend(self.board.readings.families(Instant::now(), &log));
         families.extend(self.instruments.families());
+        let taken = published.view.log.iter().chain(&families);
+        if let Some((foreign, left_out)) = self.board.readings.foreign(Instant::now(), taken) {
+            families.extend(foreign);
+            let mut count = FamilyView::new(
+                "inferometer_textfile_left_out_families",
+                "Families of text files that are not shown, since another one has their name.",
+                Type::Gauge,
+            );
+            count.push(&[], exact(left_out as u64));
+            families.push(count);
+        }
         families
     }
 }

@@ -26,7 +26,14 @@ pub fn encode<'a>(
                 let mut wanted = Suffixes::of(&family.name, only);
                 wanted.bucket &= family.kind == Type::Histogram;
                 let ends = bucket_ends(family);
-                series.for_each(|series| histogram(&family.name, series, &ends, wanted, text));
+                series.for_each(|series| match &series.value {
+                    Shown::Histogram(_) => histogram(&family.name, series, &ends, wanted, text),
+                    // A quantile that somebody else has computed.
+                    value if only.is_none_or(|only| only.contains(&family.name)) => {
+                        sample(&family.name, "", &series.labels, value, text);
+                    }
+                    Shown::Number(_) => {}
+                });
             }
             _ if only.is_none_or(|only| only.contains(&family.name)) => {
                 series.for_each(|series| sample(&family.name, "", &series.labels, &series.value, text));
