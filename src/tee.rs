@@ -61,6 +61,8 @@ pub(crate) fn run(flags: &TeeFlags) -> io::Result<End> {
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let end = runtime.block_on(async {
+        // A limit on the size of files is a full disk like any other, and not the server's end.
+        let _heard = signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?;
         match flags.command.split_first() {
             None => pipe(&queue).await,
             Some((program, arguments)) => serve(program, arguments, &queue).await,

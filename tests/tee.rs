@@ -3,7 +3,7 @@
 
 use crate::support::folders::Folders;
 use crate::support::lines::requests;
-use crate::support::process::{Server, eventually, inferometer, stderr, wait_for};
+use crate::support::process::{Server, eventually, inferometer, stderr, strace, wait_for};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
@@ -57,7 +57,8 @@ fn each_line_counts_once_while_the_file_is_rotated_under_a_follower() {
         tee(&file, &["--max-bytes", "4096", "--keep", "2"]).stdout(Stdio::null()).spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();
     let state = folders.state();
-    let mut server = Server::ready(&folders.logs(), &["--state.dir", state.to_str().unwrap()]);
+    let arguments = ["--state.commit-interval", "50ms", "--state.dir", state.to_str().unwrap()];
+    let mut server = Server::ready(&folders.logs(), &arguments);
     let mut expected = 0;
     for round in 0..60_usize {
         let count = round % 25 + 1;
@@ -67,7 +68,7 @@ fn each_line_counts_once_while_the_file_is_rotated_under_a_follower() {
         wait_for(&server, expected as f64);
         if round == 30 {
             server.kill();
-            server = Server::ready(&folders.logs(), &["--state.dir", state.to_str().unwrap()]);
+            server = Server::ready(&folders.logs(), &arguments);
         }
     }
     drop(stdin);
@@ -180,13 +181,18 @@ fn a_file_that_cannot_be_opened_is_no_reason_not_to_serve() {
 
 #[test]
 fn a_disk_that_hangs_does_not_stop_the_server() {
-    // A FIFO without a reader: its opening would never return.
     let folders = Folders::new();
-    let fifo = folders.path().join("fifo");
-    assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
-    let output = serve(&fifo, "seq 1 300000; exit 5");
-    assert_eq!((Some(5), 300_000), (output.status.code(), text(&output.stdout).lines().count()));
-    assert!(stderr(&output).contains("left out so far"), "{}", stderr(&output));
+    let file = folders.logs().join("server.log");
+    let mut command = tee(&file, &["--", "sh", "-c", "seq 1 3000000; exit 5"]);
+    command.stdin(Stdio::null());
+    // Each write to the file takes seconds; no other one is held up.
+    let (path, trace) = (file.to_str().unwrap(), folders.trace());
+    let slow = ["-o", &trace, "-P", path, "-e", "trace=write", "-e", "inject=write:delay_enter=5000000"];
+    let mut command = strace(&slow, &command);
+    let output = command.stdin(Stdio::null()).output().unwrap();
+    assert_eq!((Some(5), 3_000_000), (output.status.code(), text(&output.stdout).lines().count()));
+    let message = stderr(&output);
+    assert!(message.contains("left out so far: the disk is too slow"), "{message}");
 }
 
 #[test]
