@@ -28,6 +28,7 @@ use field::Found;
 use matcher::Line;
 use regex::Regex;
 use regex::bytes::{RegexSet, RegexSetBuilder};
+use std::cell::OnceCell;
 
 /// The most rules; each one costs memory, and a little time per line.
 pub const RULES_MAX: usize = 500;
@@ -147,10 +148,13 @@ impl RuleSet {
             return Ok(false);
         }
         let line = Line::new(text, &self.pairs);
-        let matched = self.set.as_ref().map(|set| set.matches(text.as_bytes()));
+        // Only where a rule with an expression is meant at all.
+        let matched = OnceCell::new();
+        let all = || self.set.as_ref().map(|set| set.matches(text.as_bytes()));
         let (mut any, mut wrong) = (false, None);
         for rule in self.rules.iter().filter(|rule| rule.is_meant(place)) {
-            let found = rule.matcher.find(&line, matched.as_ref(), rule.needs_groups());
+            let matched = if rule.matcher.is_regex() { matched.get_or_init(all).as_ref() } else { None };
+            let found = rule.matcher.find(&line, matched, rule.needs_groups());
             let Some(found) = found else { continue };
             any |= rule.measure(text, &found, &mut wrong, sink);
             if rule.stop {

@@ -85,6 +85,10 @@ impl Matcher {
         Self(Kind::Pairs(pairs, conditions, 0))
     }
 
+    pub(super) const fn is_regex(&self) -> bool {
+        matches!(self.0, Kind::Regex(..))
+    }
+
     /// What it is, for reports.
     pub const fn kind(&self) -> &'static str {
         match self.0 {
