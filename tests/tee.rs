@@ -249,4 +249,6 @@ fn an_open_file_that_is_taken_away_is_made_again() {
         stdin.write_all(b"two\n").unwrap();
         std::fs::read_to_string(&file).ok().filter(|text| text.starts_with("two\n"))
     });
+    drop(stdin);
+    assert!(child.wait().unwrap().success());
 }

@@ -242,3 +242,29 @@ fn a_hostile_writer_of_parts_costs_no_memory() {
     assert_eq!(Some(1.0), server.value("inferometer_rejected_lines_total", &too_long));
     assert!(server.peak_memory() < 32 * 1024, "{} KiB", server.peak_memory());
 }
+
+#[test]
+fn a_format_is_found_behind_what_a_server_says_first() {
+    let folders = Folders::new();
+    let noise = cri("stderr", "F", "loading checkpoint shards, 17% done").repeat(2000);
+    assert!((100_000..200_000).contains(&noise.len()));
+    let (named, found) = (folders.path().join("named.log"), folders.logs().join("found.log"));
+    for file in [&named, &found] {
+        append(file, &noise);
+        append(file, wrapped(&requests(2), |line| cri("stdout", "F", line)));
+    }
+    let server = Server::ready(&folders.logs(), &[named.to_str().unwrap()]);
+    wait_for(&server, 4.0);
+    for source in ["named.log", "found.log"] {
+        let labels = [("source", source), ("outcome", "parsed")];
+        assert_eq!(Some(2.0), server.value("inferometer_lines_total", &labels), "{source}");
+    }
+    // It may also come later than the file was opened.
+    let late = folders.logs().join("late.log");
+    append(&late, &noise);
+    eventually("it is open", || {
+        (server.value("inferometer_source_active", &[("source", "late.log")])? == 1.0).then_some(())
+    });
+    append(&late, wrapped(&requests(3), |line| cri("stdout", "F", line)));
+    wait_for(&server, 7.0);
+}

@@ -12,7 +12,9 @@ const GONE: u64 = 60;
 impl Follower {
     /// Forgets containers whose logs are gone; tells whether there was any.
     pub(super) fn retire(&mut self, now: u64) -> bool {
-        let is_gone = |source: &Source| source.pod.is_some() && source.gone_for(now) >= GONE;
+        // A file that the user named is waited for as long as it takes.
+        let is_gone =
+            |source: &Source| source.pod.is_some() && !source.is_named && source.gone_for(now) >= GONE;
         let (gone, kept): (Vec<Source>, Vec<Source>) =
             std::mem::take(&mut self.sources).into_iter().partition(is_gone);
         self.sources = kept;

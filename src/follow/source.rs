@@ -391,31 +391,24 @@ impl Source {
     /// A file that the user named is read in any case, so that its lines are at least counted, and so is one that is
     /// there for the user's own rules.
     pub(crate) fn settle_dialect(&mut self) -> Option<Dialect> {
-        if !self.is_dialect_sure {
+        if self.is_dialect_sure {
+            return self.dialect;
+        }
+        let fixed = self.fixed;
+        let ask = |lines: &[u8]| match fixed {
+            Some(format) => parsers::detect_wrapper(lines).map(|wrapper| Dialect { wrapper, format }),
+            None => parsers::detect(lines),
+        };
+        let told = self.open.iter_mut().rev().find_map(|open| open.search(ask));
+        if let Some(dialect) = told {
+            tracing::info!(source = %self.name, format = %dialect, "recognised");
+            (self.dialect, self.is_dialect_sure) = (told, true);
+        } else if let (None, Some(format), true) =
+            (self.dialect, self.fallback, self.open.iter().any(Open::has_lines))
+        {
             let heads = self.open.iter().rev().filter_map(|open| open.tail.peek().ok());
-            let mut any_line = false;
-            let mut wrapper = None;
-            for head in heads {
-                // A first line that fills the whole look is one too, or the file would never be read.
-                any_line |= head.contains(&b'\n') || head.len() == super::tail::PEEK;
-                wrapper = wrapper.or_else(|| parsers::detect_wrapper(&head));
-                let told = match self.fixed {
-                    Some(format) => wrapper.map(|wrapper| Dialect { wrapper, format }),
-                    None => parsers::detect(&head),
-                };
-                if let Some(dialect) = told {
-                    tracing::info!(source = %self.name, format = %dialect, "recognised");
-                    self.dialect = told;
-                    self.is_dialect_sure = true;
-                    break;
-                }
-            }
-            if self.dialect.is_none()
-                && any_line
-                && let Some(format) = self.fallback
-            {
-                self.dialect = Some(Dialect { wrapper: wrapper.unwrap_or_default(), format });
-            }
+            let wrapper = heads.into_iter().find_map(|head| parsers::detect_wrapper(&head));
+            self.dialect = Some(Dialect { wrapper: wrapper.unwrap_or_default(), format });
         }
         self.dialect
     }

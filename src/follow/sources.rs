@@ -209,7 +209,7 @@ fn printable(name: Option<&std::ffi::OsStr>) -> String {
 
 fn detect_file(path: &Path) -> Option<&'static Format> {
     let tail = Tail::new(LogFile::open(path).ok()?, &Stream::default(), Recent::default(), 0).ok()?;
-    parsers::detect(&tail.peek().ok()?).map(|dialect| dialect.format)
+    parsers::detect(&tail.peek(0).ok()?).map(|dialect| dialect.format)
 }
 
 pub(super) fn folder_of(path: &Path) -> &Path {

@@ -10,7 +10,7 @@ use std::os::unix::fs::FileExt;
 /// Bytes per read; larger ones gain nothing (measured from 16 KiB to 4 MiB).
 pub(crate) const CHUNK: usize = 256 * 1024;
 
-/// How much of a file's front is looked at to find its format.
+/// How much of a file is looked at at once to find its format.
 pub(crate) const PEEK: usize = 64 * 1024;
 
 /// What a read found.
@@ -113,10 +113,10 @@ impl Tail {
         matches!(self.input, Input::Plain(_))
     }
 
-    /// The first bytes of the file, for the detection of its format.
-    pub(crate) fn peek(&self) -> io::Result<Vec<u8>> {
+    /// Some bytes of the file from an offset on, for the detection of its format.
+    pub(crate) fn peek(&self, offset: u64) -> io::Result<Vec<u8>> {
         match &self.input {
-            Input::Plain(LogFile { file, .. }) => read_at_most(file, 0, PEEK),
+            Input::Plain(LogFile { file, .. }) => read_at_most(file, offset, PEEK),
             Input::Gzip { .. } => Ok(Vec::new()),
         }
     }

@@ -153,7 +153,7 @@ mod tests {
         (0..10).for_each(|_| queue.push(lines.clone()));
         assert_eq!((2048, "the disk is too slow"), (queue.left_out().lines, &*queue.left_out().reason));
         queue.next().unwrap();
-        queue.push(lines.clone());
+        queue.push(lines);
         assert_eq!(2048, queue.left_out().lines);
         queue.end();
         assert_eq!(8, std::iter::from_fn(|| queue.next()).count());

@@ -287,7 +287,7 @@ impl Source {
         known.reopen();
         self.error = None;
         let path = candidate.path.clone();
-        Ok(Open { tail, stream, grew: Instant::now(), is_live: candidate.is_live, path })
+        Ok(Open { tail, stream, grew: Instant::now(), is_live: candidate.is_live, path, searched: 0 })
     }
 
     fn add_stream(&mut self, stream: Stream) -> u64 {

@@ -2,7 +2,7 @@
 
 use crate::follow::cut::Piece;
 use crate::follow::stream::Stream;
-use crate::follow::tail::{CHUNK, Filled, Tail};
+use crate::follow::tail::{CHUNK, Filled, PEEK, Tail};
 use parsers::{Dialect, Pending};
 use std::io;
 use std::path::PathBuf;
@@ -16,9 +16,35 @@ pub(super) struct Open {
     pub(super) grew: Instant,
     pub(super) is_live: bool,
     pub(super) path: PathBuf,
+    /// How far it was searched for a line that tells its format.
+    pub(super) searched: u64,
 }
 
+/// How much of a file is searched for its format: what a server has to say before its first request.
+const SEARCHED_MAX: u64 = 256 * 1024;
+
 impl Open {
+    /// Asks the lines that have not been asked before; no line is asked twice.
+    pub(super) fn search(&mut self, ask: impl Fn(&[u8]) -> Option<Dialect>) -> Option<Dialect> {
+        while self.searched < SEARCHED_MAX {
+            let bytes = self.tail.peek(self.searched).unwrap_or_default();
+            // A line that fills the whole look is one too, or the file would never be read.
+            let end = memchr::memrchr(b'\n', &bytes).map(|at| at + 1);
+            let end = end.or((bytes.len() == PEEK).then_some(PEEK))?;
+            let told = ask(bytes.get(..end).unwrap_or_default());
+            if told.is_some() {
+                return told;
+            }
+            self.searched += end as u64;
+        }
+        None
+    }
+
+    /// Whether it has a line at all.
+    pub(super) const fn has_lines(&self) -> bool {
+        self.searched > 0
+    }
+
     /// Reads to the end or to the end of the turn; tells whether the stream has ended.
     ///
     /// # Errors

@@ -5,11 +5,28 @@
 use inferometer::state::{Origin, Role, State};
 use libfuzzer_sys::fuzz_target;
 use parsers::framing::Frame;
-use parsers::{FORMATS, detect};
+use parsers::{Dialect, FORMATS, Pending, Unwrapped, detect};
 use std::collections::BTreeMap;
 
 fuzz_target!(|record: &[u8]| {
-    detect(record);
+    if let Some(dialect) = detect(record) {
+        assert_eq!(Some(dialect), Dialect::named(&dialect.to_string()));
+    }
+    for wrapper in ["docker", "cri", "systemd", "klog", "klog in cri"] {
+        let dialect = Dialect::named(&format!("{} in {wrapper}", FORMATS[0].name)).expect("a wrapper");
+        let mut pending = Pending::default();
+        let mut check = |unwrapped: Unwrapped<'_>| {
+            if let Unwrapped::Record(inside) = unwrapped {
+                assert!(inside.len() <= record.len() + 1, "{wrapper}: more than was there");
+            }
+        };
+        for line in record.split_inclusive(|byte| *byte == b'\n').filter(|line| line.ends_with(b"\n")) {
+            dialect.unwrap(line, &mut pending, 100, &mut check);
+            let kept = pending.parts.iter().flatten().map(Vec::len).max().unwrap_or(0);
+            assert!(kept <= 101 && pending.block.len() <= 202, "{wrapper}: {kept}, {}", pending.block.len());
+        }
+        dialect.finish(&mut pending, &mut check);
+    }
     for format in FORMATS {
         if let Frame::Record(length) = (format.frame)(record) {
             assert!(0 < length && length <= record.len(), "{}: {length} bytes", format.name);
