@@ -72,6 +72,8 @@ struct Candidate {
 pub(crate) struct Source {
     pub(crate) live_path: PathBuf,
     pub(crate) role: Role,
+    /// Whether the user named this very file.
+    pub(crate) is_named: bool,
     /// Whose container writes it, on a node of Kubernetes.
     pub(crate) pod: Option<Pod>,
     /// Since when no file of it is on disk, in seconds of our running time.
@@ -148,6 +150,7 @@ impl Source {
         Self {
             live_path: found.live.clone(),
             role: found.role,
+            is_named: found.is_named,
             pod: found.pod.clone(),
             gone_since: None,
             facts: setup.facts,
@@ -406,7 +409,7 @@ impl Source {
         } else if let (None, Some(format), true) =
             (self.dialect, self.fallback, self.open.iter().any(Open::has_lines))
         {
-            let heads = self.open.iter().rev().filter_map(|open| open.tail.peek().ok());
+            let heads = self.open.iter().rev().filter_map(|open| open.tail.peek(0).ok());
             let wrapper = heads.into_iter().find_map(|head| parsers::detect_wrapper(&head));
             self.dialect = Some(Dialect { wrapper: wrapper.unwrap_or_default(), format });
         }
