@@ -211,8 +211,13 @@ struct Told {
 
 impl Told {
     fn new(node: &Node, now: u64) -> Self {
-        let watched =
-            WatchedPath { path: node.glob(), format: None, labels: BTreeMap::new(), offset_minutes: 0 };
+        let watched = WatchedPath {
+            path: node.glob(),
+            format: None,
+            labels: BTreeMap::new(),
+            offset_minutes: 0,
+            is_listed: false,
+        };
         let settings = Settings {
             paths: vec![watched],
             allowed_roots: Vec::new(),
