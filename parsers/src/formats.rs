@@ -1,13 +1,22 @@
 //! The table of formats: one row for each shape of log, and how a file's format is found.
 
+mod access;
 mod bentoml;
 mod deepsparse;
 mod kserve;
+mod llamacpp;
+mod lmdeploy;
+mod ollama;
+mod ray_serve;
 mod rules;
+mod sglang;
+#[cfg(test)]
+pub(crate) mod testing;
 mod tgi;
 #[cfg(test)]
 mod told;
 mod torchserve;
+mod vllm;
 
 use crate::framing::{self, Frame};
 use crate::{Catalog, Event, Identify, Outcome, ParseError};
@@ -36,7 +45,8 @@ pub struct Format {
     pub parse: Parse,
 }
 
-/// All formats, the most specific first: the first one that recognises a line wins.
+/// All formats, the most specific first: the first one that recognises a line wins. Lines of the last one stand in
+/// many servers' logs, so it is asked only when no other one recognises any line.
 pub static FORMATS: &[Format] = &[
     Format {
         name: "torchserve",
@@ -109,6 +119,76 @@ pub static FORMATS: &[Format] = &[
         parse: torchserve::parse_console,
     },
     Format {
+        name: "vllm",
+        summary: "vLLM's log: periodic lines of all versions, text, colours or JSON, and its access lines",
+        declares: false,
+        repeats_metrics: false,
+        recognises: vllm::recognises,
+        frame: framing::line,
+        identify: None,
+        parse: vllm::parse,
+    },
+    Format {
+        name: "ray-serve",
+        summary: "Ray Serve's proxy and replica logs, text or JSON",
+        declares: false,
+        repeats_metrics: false,
+        recognises: ray_serve::recognises,
+        frame: framing::line,
+        identify: None,
+        parse: ray_serve::parse,
+    },
+    Format {
+        name: "sglang",
+        summary: "SGLang's log: batch lines, request times, requests as JSON, access lines",
+        declares: false,
+        repeats_metrics: false,
+        recognises: sglang::recognises,
+        frame: framing::line,
+        identify: None,
+        parse: sglang::parse,
+    },
+    Format {
+        name: "ollama",
+        summary: "Ollama's log",
+        declares: false,
+        repeats_metrics: false,
+        recognises: ollama::recognises,
+        frame: framing::line,
+        identify: None,
+        parse: ollama::parse,
+    },
+    Format {
+        name: "llamacpp",
+        summary: "llama.cpp's server log, text or JSON (2023 to 2026)",
+        declares: false,
+        repeats_metrics: false,
+        recognises: llamacpp::recognises,
+        frame: framing::line,
+        identify: None,
+        parse: llamacpp::parse,
+    },
+    Format {
+        name: "lmdeploy",
+        summary: "LMDeploy's periodic line",
+        declares: false,
+        repeats_metrics: false,
+        recognises: lmdeploy::recognises,
+        frame: framing::line,
+        identify: None,
+        parse: lmdeploy::parse,
+    },
+    Format {
+        name: ACCESS,
+        summary: "access lines of uvicorn, gunicorn and others: MLServer, home-grown servers",
+        declares: false,
+        repeats_metrics: false,
+        recognises: access::recognises,
+        frame: framing::line,
+        identify: None,
+        parse: access::parse,
+    },
+    Format {
         name: RULES,
         summary: "any lines, for the rules of the configuration",
         declares: false,
@@ -119,6 +199,9 @@ pub static FORMATS: &[Format] = &[
         parse: rules::parse,
     },
 ];
+
+/// The name of the format of access lines.
+pub(crate) const ACCESS: &str = "access";
 
 /// The format of a log that only the configuration's rules read.
 pub const RULES: &str = "rules";

@@ -1,13 +1,11 @@
-//! The nom pieces that formats share: expectations with a place, numbers, times, colours.
+//! The nom pieces that formats share: expectations with a place, numbers, colours; times stand in `time`.
 
 use crate::{ParseError, Reason};
 use memchr::{memchr_iter, memrchr};
-use nom::branch::alt;
-use nom::bytes::complete::{tag, take_while, take_while_m_n};
-use nom::character::complete::{char, one_of};
-use nom::combinator::{map_res, opt, recognize, verify};
+use nom::bytes::complete::{tag, take_while};
+use nom::character::complete::char;
+use nom::combinator::recognize;
 use nom::error::{ErrorKind, ParseError as NomError};
-use nom::sequence::preceded;
 use nom::{IResult, Parser};
 
 /// A failed expectation inside a record; becomes a [`ParseError`] once the record's start is known.
@@ -33,6 +31,9 @@ impl<'a, E> nom::error::FromExternalError<&'a str, E> for Fail<'a> {
         Self::from_error_kind(at, kind)
     }
 }
+
+pub use crate::time::Civil;
+pub(crate) use crate::time::civil;
 
 /// What a piece of grammar returns.
 pub(crate) type Parsed<'a, T> = IResult<&'a str, T, Fail<'a>>;
@@ -147,73 +148,6 @@ fn is_decimal(text: &str) -> bool {
         && text.chars().all(|c| c.is_ascii_digit() || matches!(c, '.' | 'e' | 'E' | '-' | '+'))
 }
 
-/// A date and time of some clock, without a zone unless the text names one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Civil {
-    /// Year, four digits.
-    pub year: i16,
-    /// Month, 1 to 12.
-    pub month: i8,
-    /// Day, 1 to 31; not checked against the month.
-    pub day: i8,
-    /// Hour, 0 to 23.
-    pub hour: i8,
-    /// Minute, 0 to 59.
-    pub minute: i8,
-    /// Second, 0 to 60.
-    pub second: i8,
-    /// Millisecond, 0 to 999.
-    pub millisecond: i16,
-    /// Minutes east of UTC, where the text tells (`Z`, `+02:00`).
-    pub offset_minutes: Option<i16>,
-}
-
-fn digits<'a, T: std::str::FromStr + PartialOrd>(
-    count: usize,
-    range: std::ops::RangeInclusive<T>,
-) -> impl Parser<&'a str, Output = T, Error = Fail<'a>> {
-    verify(
-        map_res(take_while_m_n(count, count, |c: char| c.is_ascii_digit()), str::parse),
-        move |value: &T| range.contains(value),
-    )
-}
-
-/// `2026-11-20T17:48:00,476`, also with a blank, a `.`, no fraction, `Z`, `+0200` or `+02:00`: the time
-/// formats of log4j2's `%d` that people use.
-pub(crate) fn civil(input: &str) -> Parsed<'_, Civil> {
-    let separator = |input| one_of("-/").parse(input);
-    let (input, (year, _, month, _, day)) =
-        (digits(4, 1970..=9999), separator, digits(2, 1..=12), separator, digits(2, 1..=31)).parse(input)?;
-    let (input, _) = one_of("T ").parse(input)?;
-    let (input, (hour, _, minute, _, second)) =
-        (digits(2, 0..=23), char(':'), digits(2, 0..=59), char(':'), digits(2, 0..=60)).parse(input)?;
-    let (input, millisecond) = opt(preceded(one_of(",.:"), fraction)).parse(input)?;
-    let (input, offset_minutes) = opt(zone).parse(input)?;
-    let millisecond = millisecond.unwrap_or(0);
-    Ok((input, Civil { year, month, day, hour, minute, second, millisecond, offset_minutes }))
-}
-
-/// The digits after the seconds, cut to milliseconds (log4j2 can print nanoseconds).
-fn fraction(input: &str) -> Parsed<'_, i16> {
-    let (rest, text) = take_while_m_n(1, 9, |c: char| c.is_ascii_digit())(input)?;
-    let mut value = 0;
-    for place in 0..3 {
-        let digit = text.as_bytes().get(place).map_or(0, |byte| i16::from(byte - b'0'));
-        value = value * 10 + digit;
-    }
-    Ok((rest, value))
-}
-
-fn zone(input: &str) -> Parsed<'_, i16> {
-    let numeric = |input| {
-        let (input, (sign, hours, _, minutes)) =
-            (one_of("+-"), digits(2, 0i16..=18), opt(char(':')), opt(digits(2, 0i16..=59))).parse(input)?;
-        let offset = hours * 60 + minutes.unwrap_or(0);
-        Ok((input, if sign == '-' { -offset } else { offset }))
-    };
-    alt((char('Z').map(|_| 0), numeric)).parse(input)
-}
-
 /// One ANSI colour sequence (`ESC [ … m`), as log4j2's `%highlight` and `%style` put around a line.
 fn colour(input: &str) -> Parsed<'_, &str> {
     recognize((tag("\x1b["), take_while(|c: char| c.is_ascii_digit() || c == ';'), char('m'))).parse(input)
@@ -321,26 +255,6 @@ mod tests {
         ] {
             assert!(number(text).is_err(), "{text:?}");
         }
-    }
-
-    #[test]
-    fn times_are_read_in_all_their_shapes() {
-        let plain = civil("2026-11-20T17:48:00,476 - x").map(|(rest, time)| (rest, time.millisecond));
-        assert_eq!(Ok((" - x", 476)), plain);
-        for (text, offset) in [
-            ("2026-11-20 17:56:26.887", None),
-            ("2026-11-20T17:56:46.204Z", Some(0)),
-            ("2026-11-20T17:56:46,204+02:00", Some(120)),
-            ("2026-11-20T17:56:46.204123-0330", Some(-210)),
-            ("2026/11/20 17:56:46", None),
-        ] {
-            assert_eq!(
-                Ok(("", offset)),
-                civil(text).map(|(rest, time)| (rest, time.offset_minutes)),
-                "{text}"
-            );
-        }
-        assert!(civil("2026-13-20T17:48:00").is_err());
     }
 
     #[test]

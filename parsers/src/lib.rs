@@ -23,17 +23,22 @@
 
 mod ansi;
 mod catalog;
+mod duration;
 mod error;
 mod event;
 mod formats;
 pub mod framing;
 mod grammar;
+mod http;
 mod identity;
 mod json;
 mod measurement;
+mod pairs;
+mod report;
 mod route;
 pub mod rules;
 mod sample;
+mod time;
 pub mod uniform;
 mod unit;
 mod wrapper;

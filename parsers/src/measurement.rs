@@ -24,17 +24,20 @@ pub struct Metric<'a> {
     pub bounds: &'a [f64],
     /// The same measurement in the schema that all servers share (`--naming uniform`).
     pub uniform: &'a [Uniform<'a>],
+    /// The same measurement under names that the server had once and that dashboards still query (`--compat`).
+    pub old: &'a [Uniform<'a>],
 }
 
 impl Metric<'_> {
     /// A metric without buckets and without a place in the shared schema; for `..Metric::BLANK`.
-    pub const BLANK: Self = Self { name: "", help: "", kind: Kind::Gauge, bounds: &[], uniform: &[] };
+    pub const BLANK: Self =
+        Self { name: "", help: "", kind: Kind::Gauge, bounds: &[], uniform: &[], old: &[] };
 }
 
-/// A metric's place in the shared schema.
+/// A metric's place in the shared schema, or another name for it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Uniform<'a> {
-    /// The shared metric ([`uniform`](crate::uniform)).
+    /// The shared metric ([`uniform`](crate::uniform)), or the one of old.
     pub metric: &'a Metric<'a>,
     /// What a value is multiplied with to be in the shared metric's base unit.
     pub factor: f64,

@@ -14,7 +14,7 @@ mod docker;
 mod klog;
 mod systemd;
 
-use crate::formats::{FORMATS, Format, format_named};
+use crate::formats::{ACCESS, FORMATS, Format, format_named};
 use crate::framing::{self, Frame};
 use std::fmt;
 
@@ -261,7 +261,19 @@ impl Dialect {
 
 /// Finds what a file holds from its first bytes: the format of the first line which only one can have written, and
 /// what is around that line. `None` where no line tells yet.
+///
+/// Many servers write access lines of one shape, so these tell only where no other line does.
 pub fn detect(head: &[u8]) -> Option<Dialect> {
+    let (common, specific): (Vec<&'static Format>, Vec<_>) =
+        FORMATS.iter().partition(|format| format.name == ACCESS);
+    detect_among(head, &specific).or_else(|| detect_among(head, &common))
+}
+
+fn detect_among(head: &[u8], formats: &[&'static Format]) -> Option<Dialect> {
+    let recognise = |line: &[u8]| {
+        let text = std::str::from_utf8(framing::trim_end(line)).ok()?;
+        formats.iter().copied().find(|format| (format.recognises)(text))
+    };
     first_line(head, |line, wrapped| {
         let inside = wrapped.and_then(|(wrapper, text)| Some(Dialect { wrapper, format: recognise(text)? }));
         // A runtime's line is nothing but its text; a prefix may belong to a format.
@@ -296,11 +308,6 @@ fn first_line<T>(head: &[u8], ask: impl Fn(&[u8], Option<(Wrapper, &[u8])>) -> O
         }
     }
     None
-}
-
-fn recognise(line: &[u8]) -> Option<&'static Format> {
-    let text = std::str::from_utf8(framing::trim_end(line)).ok()?;
-    FORMATS.iter().find(|format| (format.recognises)(text))
 }
 
 #[cfg(test)]

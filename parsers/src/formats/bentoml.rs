@@ -47,13 +47,14 @@ const fn families(
 ) -> Families {
     let help = "Answered requests, from the access log.";
     Families {
-        requests: Metric { name: names[0], help, kind: Kind::Counter, bounds: &[], uniform: requests },
+        requests: Metric { name: names[0], help, kind: Kind::Counter, uniform: requests, ..Metric::BLANK },
         duration: Metric {
             name: names[1],
             help: "Time from a request's arrival to the last part of its answer, from the access log.",
             kind: Kind::Histogram,
             bounds,
             uniform: duration,
+            ..Metric::BLANK
         },
     }
 }

@@ -175,7 +175,7 @@ fn observe(
         () => &[],
     };
     let bounds: &[f64] = if kind == Kind::Histogram { &CLIENT_SECONDS } else { &[] };
-    let metric = Metric { name: &name, help, kind, bounds, uniform };
+    let metric = Metric { name: &name, help, kind, bounds, uniform, old: &[] };
     let label = entry.pipeline.map(|pipeline| [("pipeline_name", pipeline)]);
     let labels = label.as_ref().map_or(&[][..], |label| label);
     sink(Event::Measured(Measurement { metric: &metric, value, labels, request_id: None, time }));

@@ -28,7 +28,7 @@ const fn stage(
     help: &'static str,
     uniform: &'static [Uniform<'static>],
 ) -> Metric<'static> {
-    Metric { name, help, kind: Kind::Histogram, bounds: &CLIENT_SECONDS, uniform }
+    Metric { name, help, kind: Kind::Histogram, bounds: &CLIENT_SECONDS, uniform, ..Metric::BLANK }
 }
 
 /// The stages by what stands in front of their time.
@@ -64,8 +64,8 @@ static REQUESTS: Metric<'static> = Metric {
     name: "kserve_requests_total",
     help: "Answered requests, from the timing lines.",
     kind: Kind::Counter,
-    bounds: &[],
     uniform: &[Uniform { metric: &uniform::REQUESTS, factor: 1.0, labels: LABELS }],
+    ..Metric::BLANK
 };
 static WALL: Metric<'static> = Metric {
     name: "kserve_request_duration_seconds",
@@ -73,13 +73,13 @@ static WALL: Metric<'static> = Metric {
     kind: Kind::Histogram,
     bounds: &CLIENT_SECONDS,
     uniform: &[Uniform { metric: &uniform::REQUEST_DURATION, factor: 1.0, labels: LABELS }],
+    ..Metric::BLANK
 };
 static CPU: Metric<'static> = Metric {
     name: "kserve_request_cpu_seconds",
     help: "Processor time of the whole server while a request was answered, from the timing lines.",
     kind: Kind::Summary,
-    bounds: &[],
-    uniform: &[],
+    ..Metric::BLANK
 };
 
 /// What `timing_asgi` is told to put in front of a path.

@@ -56,7 +56,7 @@ const fn seconds(
     help: &'static str,
     uniform: &'static [Uniform<'static>],
 ) -> Metric<'static> {
-    Metric { name, help, kind: Kind::Histogram, bounds: &SECONDS, uniform }
+    Metric { name, help, kind: Kind::Histogram, bounds: &SECONDS, uniform, ..Metric::BLANK }
 }
 
 const fn same(metric: &'static Metric<'static>) -> Uniform<'static> {
@@ -78,6 +78,7 @@ static GENERATED_TOKENS: Metric<'static> = Metric {
     kind: Kind::Histogram,
     bounds: &TOKENS,
     uniform: &[same(&uniform::GENERATED_TOKENS)],
+    ..Metric::BLANK
 };
 
 /// The fields of a span that hold a time, the first of which every answered request has.

@@ -146,7 +146,8 @@ pub(super) fn recognises_metric_file(line: &str) -> bool {
 /// Whether a line can only stand on the console or in `ts_log.log`.
 pub(super) fn recognises_console(line: &str) -> bool {
     let bare = trim_colours(skip_colours(line));
-    console::line(bare).is_some_and(|logged| !logged.is_metric() && logged.logger != console::ACCESS)
+    let is_other = |logged: Logged<'_>| !logged.is_metric() && logged.logger != console::ACCESS;
+    console::line(bare).is_some_and(|logged| logged.has_level() && is_other(logged))
         || console::banner(bare).is_some()
 }
 
@@ -175,7 +176,8 @@ fn parse_json(json: &Json<'_>, catalog: &Catalog, sink: Sink<'_>) -> Result<Outc
     let logger = ["logger", "loggerName", "logger_name"].into_iter().find_map(|key| json.text(key));
     if let Some(logger) = logger.filter(|logger| !console::METRIC.contains(logger)) {
         let messages = json.texts();
-        let event = messages.iter().find_map(|message| Logged { time: None, logger, message }.event());
+        let event =
+            messages.iter().find_map(|message| Logged { time: None, level: "", logger, message }.event());
         return Ok(event.map_or(Outcome::Ignored, |event| tell(sink, event)));
     }
     let texts = json.texts();

@@ -21,11 +21,18 @@ const WORKER: &str = "org.pytorch.serve.wlm.WorkerLifeCycle";
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Logged<'a> {
     pub(super) time: Option<Civil>,
+    /// What stands in the first brackets; other servers' loggers write their names there.
+    pub(super) level: &'a str,
     pub(super) logger: &'a str,
     pub(super) message: &'a str,
 }
 
 impl<'a> Logged<'a> {
+    /// Whether the level is one of log4j's.
+    pub(super) fn has_level(&self) -> bool {
+        ["TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL"].contains(&self.level.trim())
+    }
+
     pub(super) fn is_metric(&self) -> bool {
         METRIC.contains(&self.logger)
     }
@@ -52,14 +59,14 @@ pub(super) fn line(text: &str) -> Option<Logged<'_>> {
     memchr(b'[', text.as_bytes())?;
     let level = delimited(char::<&str, Fail<'_>>('['), take_until("]"), char(']'));
     let mut head = (civil, space0, |input| Ok((skip_colours(input), ())), level, space0);
-    let (rest, (time, ..)) = head.parse(text).ok()?;
+    let (rest, (time, _, _, level, _)) = head.parse(text).ok()?;
     // A message may be empty, and an editor or `docker logs` may cut the blank after the dash.
     let (origin, message) = match rest.split_once(" - ") {
         Some(parts) => parts,
         None => (rest.strip_suffix(" -")?, ""),
     };
     let logger = skip_colours(origin.rsplit(' ').next().unwrap_or(origin));
-    Some(Logged { time: Some(time), logger, message: skip_colours(message) })
+    Some(Logged { time: Some(time), level, logger, message: skip_colours(message) })
 }
 
 /// Reads a line of the start-up banner (`ConfigManager.dumpConfigurations`).
