@@ -98,7 +98,7 @@ impl fmt::Display for Trouble {
     }
 }
 
-/// Other exporters whose names and labels are shown beside our own.
+/// Whose names and labels are shown beside our own (`--compat`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Compat {
     /// node_exporter: `node_cpu_seconds_total` and its kin.
@@ -106,6 +106,8 @@ pub enum Compat {
     NodeExporter,
     /// dcgm-exporter: `DCGM_FI_DEV_GPU_UTIL` and its kin.
     Dcgm,
+    /// vLLM of 2023 to 2025: `vllm:gpu_cache_usage_perc` and its kin. Made of log lines, so no collector looks at it.
+    Vllm,
 }
 
 /// What the collectors are told.

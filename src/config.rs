@@ -18,6 +18,7 @@ pub use flags::{
 };
 pub use rules::Example;
 
+use crate::collect::Compat;
 use crate::collect::textfile::{self, TextFile};
 use crate::collect::worker::Rule;
 use crate::follow::{Settings, WatchedPath};
@@ -87,7 +88,7 @@ impl Config {
         Self::new(line.command, file, config_file)
     }
 
-    fn new(command: Command, file: ConfigFile, config_file: Option<PathBuf>) -> Result<Self, Stop> {
+    fn new(mut command: Command, file: ConfigFile, config_file: Option<PathBuf>) -> Result<Self, Stop> {
         let fold = fold_flags(&command);
         let metrics_config = fold.and_then(|fold| fold.metrics_config.clone());
         let MetricsYaml { catalog, duplicates } = match &metrics_config {
@@ -104,6 +105,7 @@ impl Config {
             rules.family_limit = fold.limit_series_per_family as usize;
             rules.latency_histograms = fold.has_latency_histograms();
             rules.naming = fold.naming;
+            rules.old_names = fold.compat.contains(&Compat::Vllm);
             rules.drop_labels = fold.drop_labels.iter().cloned().collect();
             rules.gauge_ttl = fold.gauge_ttl.as_secs();
             rules.series_ttl = fold.series_ttl.as_secs();
@@ -113,6 +115,15 @@ impl Config {
         });
         let processes = processes.collect::<Result<_, _>>()?;
         let (rules, sources) = (Arc::new(rules), file.sources);
+        let (collect, fold) = match &mut command {
+            Command::Run(flags) => (Some(&mut flags.collect), Some(&flags.fold)),
+            Command::Demo(flags) => (Some(&mut flags.collect), Some(&flags.fold)),
+            Command::Check(flags) => (Some(&mut flags.collect), Some(&flags.fold)),
+            Command::Replay(_) | Command::Probe(_) | Command::Tee(_) => (None, None),
+        };
+        if let (Some(collect), Some(fold)) = (collect, fold) {
+            collect.settings.compat.clone_from(&fold.compat);
+        }
         let config = Self { command, rules, duplicates, processes, examples, sources, config_file };
         config.watched_paths(&[])?;
         Ok(config)

@@ -1,7 +1,7 @@
 //! Flags of the collectors: a pair for each line of their table.
 
 use super::flags::duration;
-use crate::collect::{COLLECTORS, Compat, Settings};
+use crate::collect::{COLLECTORS, Settings};
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, Error, FromArgMatches};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -25,7 +25,8 @@ impl FromArgMatches for CollectorFlags {
         let settings = Settings {
             enabled: COLLECTORS.iter().map(|entry| entry.name).filter(|name| is_on(name)).collect(),
             interval: matches.get_one("collector_interval").copied().unwrap_or(Duration::from_secs(5)),
-            compat: matches.get_many("compat").into_iter().flatten().copied().collect(),
+            // The flag stands with those of the fold, which has names to add as well: the configuration fills it in.
+            compat: Vec::new(),
             procfs: path("path_procfs"),
             sysfs: path("path_sysfs"),
         };
@@ -78,16 +79,6 @@ impl Args for CollectorFlags {
                     .value_parser(interval)
                     .help_heading(HEADING)
                     .help("Time between two measurements"),
-            )
-            .arg(
-                Arg::new("compat")
-                    .long("compat")
-                    .env("INFEROMETER_COMPAT")
-                    .value_delimiter(',')
-                    .action(ArgAction::Append)
-                    .value_parser(clap::value_parser!(Compat))
-                    .help_heading(HEADING)
-                    .help("Other exporters whose names are shown, too; repeatable"),
             )
             .arg(path("path_procfs", "path.procfs", "/proc").help("Where procfs is mounted"))
             .arg(path("path_sysfs", "path.sysfs", "/sys").help("Where sysfs is mounted"))

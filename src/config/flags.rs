@@ -1,6 +1,7 @@
 //! Commands and flags as they are typed. Spelling follows the Prometheus exporter toolkit.
 
 use super::collectors::CollectorFlags;
+use crate::collect::Compat;
 use crate::follow::Start;
 use crate::state::Naming;
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -254,6 +255,9 @@ pub struct FoldFlags {
     /// Names of the log families: the server's own, or Prometheus' conventions
     #[arg(long, env = "INFEROMETER_NAMING", value_enum, default_value_t = Naming::Torchserve)]
     pub naming: Naming,
+    /// Names to show beside our own: other exporters', or a server's of the past; repeatable
+    #[arg(long, env = "INFEROMETER_COMPAT", value_enum, value_delimiter = ',')]
+    pub compat: Vec<Compat>,
     /// Labels to leave out, summing counters and histograms; repeatable
     #[arg(long = "drop-labels", env = "INFEROMETER_DROP_LABELS", value_name = "NAME", value_delimiter = ',')]
     pub drop_labels: Vec<String>,

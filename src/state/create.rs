@@ -1,11 +1,11 @@
 //! How families come to be: declared, seen for the first time, derived; and how they get a late type.
 
 use super::family::{Derivation, Family, Origin};
-use super::naming::{self, Exposed};
+use super::naming::{self, Exposed, Naming};
 use super::value::{BATCH_BOUNDS, LATENCY_BOUNDS};
 use super::{REMEMBERED, Rules, State, Told, names};
 use heck::ToSnakeCase;
-use parsers::{Kind, Reason, Scope, Unit};
+use parsers::{Kind, Metric, Reason, Scope, Unit, uniform};
 use std::collections::HashSet;
 
 impl State {
@@ -45,7 +45,7 @@ impl State {
         let at = self.families.len();
         // By convention one thing is measured once: the histogram takes the name of what it replaces.
         let is_replaced =
-            rules.naming.is_conventional() && feeds_histogram(&rules, scope, name, unit).is_some();
+            rules.naming.is_conventional() && feeds(&rules, scope, kind, (name, unit)).is_some();
         if !is_replaced {
             self.claim_for_log(&exposed.name, kind, at)?;
         }
@@ -89,12 +89,12 @@ impl State {
         Ok(())
     }
 
-    /// Sets up the histogram in seconds that a time metric feeds, if it feeds one.
+    /// Sets up the histogram in seconds that a time metric feeds, or the shared metric, if it feeds one.
     fn derivation(&mut self, at: usize) -> Option<Derivation> {
         let rules = self.rules.clone();
         let family = self.families.get(at)?;
         let Origin::Log(scope) = family.origin else { return None };
-        let unit = feeds_histogram(&rules, scope, &family.name, &family.unit)?;
+        let unit = feeds(&rules, scope, family.kind, (&family.name, &family.unit))?;
         let (name, unit_word) = (family.name.clone(), family.unit.clone());
         let label_names = family.label_names.clone();
         let kept = label_names.iter().enumerate();
@@ -108,7 +108,10 @@ impl State {
             return None;
         }
         let help = derived_help(&name, &unit_word);
-        let target = self.histogram(&naming::derived_name(&name), &help, &LATENCY_BOUNDS)?;
+        let target = match shared(&rules, scope, &name) {
+            Some(metric) => self.shared_family(metric)?,
+            None => self.histogram(&naming::derived_name(&name), &help, &LATENCY_BOUNDS)?,
+        };
         let batch =
             (name == PER_BATCH).then(|| self.histogram(BATCH_SIZE, BATCH_HELP, &BATCH_BOUNDS)).flatten();
         Some(Derivation { family: target, unit, labels, batch })
@@ -187,8 +190,29 @@ pub(crate) const QUEUE_MICROSECONDS: &str = "ts_queue_latency_microseconds";
 const PER_BATCH: &str = "PredictionTime";
 const BATCH_SIZE: &str = "ts_batch_size";
 const BATCH_HELP: &str = "Requests per batch: the request ids on each PredictionTime line.";
-/// The unit of a time metric whose lines also feed a histogram.
-fn feeds_histogram(rules: &Rules, scope: Scope, name: &str, unit: &str) -> Option<Unit> {
+
+/// TorchServe's own counter of finished inferences.
+const REQUESTS: &str = "ts_inference_requests_total";
+
+/// TorchServe's metrics that have a place in the schema of all servers.
+const SHARED: [(Scope, &str, &Metric<'static>); 4] = [
+    (Scope::Server, REQUESTS, &uniform::REQUESTS),
+    (Scope::Server, "ts_inference_latency_microseconds", &uniform::REQUEST_DURATION),
+    (Scope::Server, QUEUE_MICROSECONDS, &uniform::QUEUE),
+    (Scope::Model, PER_BATCH, &uniform::INFERENCE),
+];
+
+/// A metric's place in the shared schema, where that is wanted.
+fn shared(rules: &Rules, scope: Scope, name: &str) -> Option<&'static Metric<'static>> {
+    let (.., metric) = SHARED.iter().find(|(half, known, _)| *half == scope && *known == name)?;
+    (rules.naming == Naming::Uniform).then_some(metric)
+}
+
+/// The unit of a metric whose lines also feed another family.
+fn feeds(rules: &Rules, scope: Scope, kind: Option<Kind>, (name, unit): (&str, &str)) -> Option<Unit> {
+    if name == REQUESTS && scope == Scope::Server && kind == Some(Kind::Counter) {
+        return shared(rules, scope, name).and_then(|_| Unit::parse(unit));
+    }
     let is_wanted = scope == Scope::Model || DERIVED_OF_SERVER.contains(&name);
     naming::is_time(unit).filter(|_| rules.latency_histograms && is_wanted)
 }

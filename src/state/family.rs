@@ -22,12 +22,14 @@ pub(crate) enum Origin {
     Uniform,
     /// A metric of the user's own rules.
     Own,
+    /// The same under a name that the server had once.
+    Old,
 }
 
 impl Origin {
     /// Whether a format or a rule knows the metric.
     pub(crate) const fn is_measured(self) -> bool {
-        matches!(self, Self::Measured | Self::Uniform | Self::Own)
+        matches!(self, Self::Measured | Self::Uniform | Self::Old | Self::Own)
     }
 }
 
@@ -55,7 +57,7 @@ pub(crate) struct Family {
     pub(crate) bounds: Arc<[f64]>,
     /// Label names in the order of the lines' dimensions, the host last.
     pub(crate) label_names: Vec<String>,
-    /// The histogram in seconds that this family's lines feed as well.
+    /// The histogram in seconds that this family's lines feed as well, or their place in the shared schema.
     pub(crate) derived: Option<Derivation>,
     /// Set when a name clash came up after the fact: shown no more, every further line refused.
     pub(crate) refused: Option<Reason>,

@@ -13,19 +13,20 @@ impl State {
         origin: &Origin<'_>,
     ) -> Result<(), Reason> {
         let Measurement { metric, value, labels, .. } = measurement;
-        let uniform = match self.measured_origin() {
-            Of::Uniform => metric.uniform,
-            _ => &[],
-        };
+        let of = self.measured_origin();
+        let uniform = if of == Of::Uniform { metric.uniform } else { &[] };
         if uniform.is_empty() {
-            self.measure(metric, *value, labels.iter().copied(), origin)?;
+            self.measure(metric, *value, labels.iter().copied(), (of, origin))?;
         }
-        for uniform in uniform {
-            let kept = uniform.labels.iter().filter_map(|(name, called)| {
-                let (_, value) = labels.iter().find(|(label, _)| label == name)?;
-                Some((*called, *value))
-            });
-            self.measure(uniform.metric, value * uniform.factor, kept, origin)?;
+        let old = if self.rules.old_names { metric.old } else { &[] };
+        for (names, of) in [(uniform, of), (old, Of::Old)] {
+            for name in names {
+                let kept = name.labels.iter().filter_map(|(name, called)| {
+                    let (_, value) = labels.iter().find(|(label, _)| label == name)?;
+                    Some((*called, *value))
+                });
+                self.measure(name.metric, value * name.factor, kept, (of, origin))?;
+            }
         }
         Ok(())
     }
@@ -40,7 +41,7 @@ impl State {
         metric: &Metric<'_>,
         value: f64,
         labels: impl Iterator<Item = (&'a str, &'a str)>,
-        origin: &Origin<'_>,
+        (of, origin): (Of, &Origin<'_>),
     ) -> Result<(), Reason> {
         // A rate without requests is 0/0 in some servers' lines, and a sum that took it would be lost for good.
         if !value.is_finite() {
@@ -51,7 +52,7 @@ impl State {
         }
         let at = match self.measured.get(metric.name) {
             Some(at) => *at,
-            None => self.measured_family(metric, self.measured_origin())?,
+            None => self.measured_family(metric, of)?,
         };
         let family = self.families.get(at).ok_or(Reason::NameClash)?;
         if let Some(reason) = family.refused {
@@ -72,6 +73,12 @@ impl State {
             self.note_model(model);
         }
         Ok(())
+    }
+
+    /// The family of a metric of the shared schema; `None` where it has no room.
+    pub(super) fn shared_family(&mut self, metric: &Metric<'_>) -> Option<usize> {
+        let known = self.measured.get(metric.name).copied();
+        known.or_else(|| self.measured_family(metric, Of::Uniform).ok())
     }
 
     /// Makes the family of a metric.
@@ -122,11 +129,18 @@ mod tests {
             factor: 0.001,
             labels: &[("model", "model_name")],
         }],
+        old: &[Uniform { metric: &OLD, factor: 1.0, labels: &[] }],
     };
+    static OLD: Metric<'static> = Metric { name: "server_time", ..Metric::BLANK };
     static SIZE: Metric<'static> = Metric { name: "server_size", kind: Kind::Summary, ..Metric::BLANK };
 
     fn folded(naming: Naming) -> State {
         let mut state = State::new(Rules { naming, ..Rules::default() }.into());
+        fold(&mut state);
+        state
+    }
+
+    fn fold(state: &mut State) {
         let labels = BTreeMap::new();
         let origin = Origin { source: 0, server: 0, now: 0, wall: 0, labels: &labels, offset_minutes: 0 };
         let labels = [("model", "m"), ("id", "7")];
@@ -138,7 +152,6 @@ mod tests {
         let nan =
             Measurement { metric: &SIZE, value: f64::NAN, labels: &labels, request_id: None, time: None };
         assert_eq!(Err(Reason::BadValue), state.apply(&Event::Measured(nan), &origin));
-        state
     }
 
     fn shown(state: &State) -> String {
@@ -170,6 +183,30 @@ server_size_sum{model="m",id="7"} 2.5
         assert!(body.contains("model_request_duration_seconds_sum{model_name=\"m\"} 0.025\n"), "{body}");
         assert!(!body.contains("server_latency_ms"), "{body}");
         assert!(body.contains("server_size_count"), "what has no place in the schema keeps its name: {body}");
+    }
+
+    #[test]
+    fn names_of_the_past_stand_beside_todays_while_they_are_wanted() {
+        let with = |naming| {
+            let mut state = State::new(Rules { naming, old_names: true, ..Rules::default() }.into());
+            fold(&mut state);
+            state
+        };
+        for naming in [Naming::Torchserve, Naming::Uniform] {
+            let (plain, both) = (shown(&folded(naming)), shown(&with(naming)));
+            assert_eq!(
+                plain,
+                both.replace("# HELP server_time \n# TYPE server_time gauge\nserver_time 20.0\n", "")
+            );
+            assert!(both.contains("server_time 20.0"));
+        }
+        let saved = postcard::to_stdvec(&with(Naming::Torchserve).save()).unwrap();
+        let restored = |old_names| {
+            let rules = Rules { old_names, ..Rules::default() };
+            shown(&State::restore(rules.into(), postcard::from_bytes(&saved).unwrap()))
+        };
+        assert_eq!(shown(&with(Naming::Torchserve)), restored(true));
+        assert_eq!(shown(&folded(Naming::Torchserve)), restored(false));
     }
 
     #[test]

@@ -27,6 +27,8 @@ pub struct Rules {
     pub latency_histograms: bool,
     /// Names of the log families.
     pub naming: Naming,
+    /// Whether metrics are shown under names of the past, too.
+    pub old_names: bool,
     /// Labels that are left out, summing counters and histograms.
     pub drop_labels: BTreeSet<String>,
     /// Seconds of a server's silence after which its gauges are not shown.
@@ -62,6 +64,7 @@ impl Default for Rules {
             family_limit: 1_000,
             latency_histograms: true,
             naming: Naming::default(),
+            old_names: false,
             drop_labels: BTreeSet::new(),
             gauge_ttl: 300,
             series_ttl: 7 * 86_400,

@@ -93,6 +93,8 @@ enum SavedOrigin {
     Uniform,
     /// A metric of the user's own rules.
     Own,
+    /// The same under a name that the server had once.
+    Old,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -188,6 +190,7 @@ impl State {
                 Origin::Measured => SavedOrigin::Measured,
                 Origin::Uniform => SavedOrigin::Uniform,
                 Origin::Own => SavedOrigin::Own,
+                Origin::Old => SavedOrigin::Old,
             },
             name: &family.name,
             unit: &family.unit,
@@ -220,6 +223,7 @@ impl State {
             SavedOrigin::Measured => return self.measure_again(saved, Origin::Measured),
             SavedOrigin::Uniform => return self.measure_again(saved, Origin::Uniform),
             SavedOrigin::Own => return self.rule_again(saved),
+            SavedOrigin::Old => return self.measure_again(saved, Origin::Old),
         };
         let labels = saved.labels.iter().map(String::as_str);
         let _refused: Result<usize, Reason> = self.create(scope, &saved.name, &saved.unit, labels);
@@ -227,11 +231,11 @@ impl State {
 
     /// The same for a metric that a format knows; under other names than before it starts anew.
     fn measure_again(&mut self, saved: &SavedFamily, origin: Origin) {
-        let Some(kind) = saved.kind.and_then(kind).filter(|_| self.measured_origin() == origin) else {
-            return;
-        };
+        let goes_on =
+            if origin == Origin::Old { self.rules.old_names } else { self.measured_origin() == origin };
+        let Some(kind) = saved.kind.and_then(kind).filter(|_| goes_on) else { return };
         let SavedFamily { name, help, bounds, .. } = saved;
-        let metric = Metric { name, help, kind, bounds, uniform: &[] };
+        let metric = Metric { name, help, kind, bounds, ..Metric::BLANK };
         let _refused: Result<usize, Reason> = self.measured_family(&metric, origin);
     }
 
@@ -250,7 +254,7 @@ impl State {
             SavedOrigin::Server => server,
             SavedOrigin::Model => model,
             SavedOrigin::Requests => self.requests,
-            SavedOrigin::Measured | SavedOrigin::Uniform | SavedOrigin::Own => {
+            SavedOrigin::Measured | SavedOrigin::Uniform | SavedOrigin::Old | SavedOrigin::Own => {
                 self.measured.get(&*saved.name).copied()
             }
             SavedOrigin::Derived => self.families.iter().enumerate().position(|(at, family)| {
@@ -287,7 +291,7 @@ impl State {
             Origin::Log(_) => family.exposed.labels.clone(),
             Origin::Derived if self.requests == Some(at) => LABELS.map(str::to_owned).to_vec(),
             // Their labels are the lines'; what is left out of them must be the same.
-            Origin::Measured | Origin::Uniform | Origin::Own => {
+            Origin::Measured | Origin::Uniform | Origin::Old | Origin::Own => {
                 return self.rules.drop_labels.iter().cloned().collect();
             }
             Origin::Derived => {
