@@ -31,9 +31,9 @@ class Exposition:
             self.values[key] = float(value)
 
     def family(self, sample_name):
-        """The family a sample belongs to: only a histogram's samples have other names than their family."""
+        """The family a sample belongs to: only those of histograms and summaries have other names than their family."""
         stem = re.sub(r"_(bucket|sum|count)$", "", sample_name)
-        return stem if self.type.get(stem) == "histogram" else sample_name
+        return stem if self.type.get(stem) in ("histogram", "summary") else sample_name
 
     def series(self, family):
         """The samples of one family."""
