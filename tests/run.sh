@@ -4,9 +4,9 @@
 #   tests/run.sh          everything that fits into some minutes: format, lints, documentation, tests, the cost of the
 #                         hot paths in instructions, a smoke run of the fuzz targets, a few minutes of the torture
 #                         driver where it is at hand
-#   tests/run.sh --long   also: the comparison with a real TorchServe, the rules for dependencies, 5 minutes of
-#                         each fuzz target, hours of the torture driver, also on tmpfs and overlay, bigger logs
-#                         and longer times in the tests
+#   tests/run.sh --long   also: the comparisons with a real TorchServe, BentoML and KServe, the rules for
+#                         dependencies, 5 minutes of each fuzz target, hours of the torture driver, also on
+#                         tmpfs and overlay, bigger logs and longer times in the tests
 #
 # It needs a Rust toolchain with rustfmt and clippy, git and python3. What else it needs and does not find it
 # installs: Debian packages as root, cargo's tools into the build folder. A tool that stays missing is a
@@ -208,6 +208,10 @@ torchserve() {
     INFEROMETER_BIN=$target/debug/inferometer tests/torchserve.sh
 }
 
+model_servers() {
+    INFEROMETER_BIN=$target/debug/inferometer tests/modelservers.sh
+}
+
 # --- Running and counting.
 
 # Runs a stage and adds what it says of its own tests; a stage that has none counts as one test.
@@ -270,6 +274,7 @@ else
     stage "fuzzing" fuzzing 300
     stage "dependencies" dependencies
     stage "comparison with TorchServe" torchserve
+    stage "comparison with other model servers" model_servers
 fi
 
 printf '\n%d s in all\n%d passed, %d failed\n' "$SECONDS" "$passed" "$failed"

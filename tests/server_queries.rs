@@ -5,9 +5,10 @@
 //! step, to the last digits.
 
 use crate::support::lines::append;
-use crate::support::process::Server;
+use crate::support::process::{Server, run};
 use crate::support_prometheus::{Prometheus, within};
 use std::collections::BTreeMap;
+use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
@@ -20,9 +21,10 @@ type Panel = (String, &'static str, Vec<(String, f64)>);
 #[test]
 fn queries_of_the_servers_guides_and_dashboards_have_the_numbers_of_the_lines() {
     let folder = tempfile::tempdir().unwrap();
-    let server = Server::ready(folder.path(), &[]);
+    let server = serve(folder.path());
     let prometheus = Prometheus::scraping(server.address);
-    let panels: Vec<Panel> = [bentoml_panels(), tgi_panels(), deepsparse_panels(), kserve_panels()].concat();
+    let panels: Vec<Panel> =
+        [bentoml_panels(), monitor_panels(), tgi_panels(), deepsparse_panels(), kserve_panels()].concat();
     let mut step = 0;
     within(LIMIT, "each panel shows what the lines imply", || {
         step += 1;
@@ -40,6 +42,23 @@ fn queries_of_the_servers_guides_and_dashboards_have_the_numbers_of_the_lines() 
         let answer = prometheus.query(&format!("count({{__name__=~\"{name}\"}})"), "").unwrap();
         assert_eq!(BTreeMap::new(), answer, "{name}");
     }
+}
+
+/// Follows the logs of all servers by their formats, and BentoML's data log by the rules of our example.
+fn serve(folder: &Path) -> Server {
+    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/examples/bentoml-monitor.yaml");
+    let rules = fs::read_to_string(example).unwrap();
+    let path = |rest: &str| format!("  - path: {}/{rest}\n", folder.display());
+    let of_example = "  - path: monitoring/*/data/data.*.log\n";
+    assert!(rules.contains(of_example), "{rules}");
+    let logs: String =
+        ["bentoml", "tgi", "deepsparse", "kserve"].map(|name| path(&format!("{name}.log"))).concat();
+    let ours = format!("{logs}{}", path("monitoring/*/data/data.*.log"));
+    let config = folder.join("inferometer.yaml");
+    fs::write(&config, rules.replace(of_example, &ours)).unwrap();
+    let mut command = run();
+    command.arg("--config.file").arg(config);
+    Server::launch(command).until_ready()
 }
 
 /// What the dashboards ask for and no log tells.
@@ -95,6 +114,24 @@ fn bentoml_panels() -> Vec<Panel> {
             ],
         ),
     ]
+}
+
+/// Milliseconds of one step's classifications, by their outcome.
+const MONITOR: &[(&str, &[f64])] =
+    &[("positive", &[1.5, 7.25, 14.5, 33.0, 52.5, 80.0]), ("negative", &[27.185, 400.0])];
+
+/// The histogram of BentoML's guide to custom metrics, whose seconds are here those of the data log.
+fn monitor_panels() -> Vec<Panel> {
+    let bounds = [0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256, 0.512, 1.0];
+    let p95 = MONITOR.iter().map(|(class, times)| {
+        let seconds: Vec<f64> = times.iter().map(|time| time / 1000.0).collect();
+        ((*class).to_owned(), quantile(0.95, &seconds, &bounds))
+    });
+    vec![(
+        "histogram_quantile(0.95, rate(inference_duration_bucket[1m]))".to_owned(),
+        "sentiment_cls",
+        p95.collect(),
+    )]
 }
 
 /// Answered requests of one step, each as the milliseconds in the queue, the milliseconds of the model for a token, and
@@ -229,6 +266,16 @@ fn append_step(folder: &Path, step: u32) {
         }
     }
     append(&folder.join("bentoml.log"), &lines);
+    lines.clear();
+    for (class, times) in MONITOR {
+        for milliseconds in *times {
+            lines += &format!(
+                "{{\"text_length\": 168, \"pred\": \"{class}\", \"infer_ms\": {milliseconds}, \"timestamp\": \
+                 \"2026-11-20T17:{minute:02}:{second:02}.537099\", \"request_id\": \"{step}\", \"trace_id\": \"26\"}}\n"
+            );
+        }
+    }
+    append(&folder.join("monitoring/sentiment/data/data.1.log"), &lines);
     lines.clear();
     for (queue, per_token, tokens) in TGI {
         let inference = per_token * f64::from(*tokens);

@@ -176,6 +176,64 @@ fn told(format: &Format, line: &str) -> Vec<String> {
     told
 }
 
+/// Our own goldens only say that nothing has changed.
+#[test]
+fn every_format_is_held_against_another_source() {
+    for format in formats() {
+        let sources = [".server.prom", ".expected.json", ".expected.ndjson", ".responses.json"];
+        let count = sources.iter().map(|end| files(format, end).len()).sum::<usize>();
+        assert!(count > 0, "nobody but us says what the logs of {} hold", format.name);
+    }
+}
+
+#[test]
+fn every_format_has_a_seed_and_is_fuzzed() {
+    let fuzz = root().join("tests/fuzz");
+    let seeds: Vec<Vec<u8>> = std::fs::read_dir(fuzz.join("seeds/line"))
+        .unwrap()
+        .map(|entry| std::fs::read(entry.unwrap().path()).unwrap())
+        .collect();
+    let catalog = parsers::Catalog::default();
+    for format in formats() {
+        let is_read = |seed: &Vec<u8>| {
+            (format.parse)(seed, &catalog, &mut |_| ()) == Ok(parsers::Outcome::Parsed)
+                && (format.recognises)(&String::from_utf8_lossy(parsers::framing::trim_end(seed)))
+        };
+        assert!(seeds.iter().any(is_read), "no file in tests/fuzz/seeds/line is a line of {}", format.name);
+    }
+    for target in ["line.rs", "stream.rs"] {
+        let text = std::fs::read_to_string(fuzz.join("fuzz_targets").join(target)).unwrap();
+        assert!(text.contains("for format in FORMATS {"), "{target} leaves formats out");
+    }
+}
+
+/// What `bentoml.monitor` writes is data of the user's own service, for rules; no server's log.
+#[test]
+fn data_logs_of_bentoml_are_not_taken_for_any_servers_log() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = root().join("fixtures/rules/bentoml-monitor.log");
+    let schema = "{\"meta_data\": {\"bento_name\": \"sentiment\", \"bento_version\": \"not available\"}, \
+                  \"columns\": [{\"name\": \"infer_ms\", \"role\": \"prediction\", \"type\": \"numerical\"}]}\n";
+    let copies = ["data.1.log", "schema.1.log"].map(|name| folder.path().join(name));
+    std::fs::copy(data, &copies[0]).unwrap();
+    std::fs::write(&copies[1], schema).unwrap();
+    let output = replay(&copies);
+    assert_eq!("", String::from_utf8_lossy(&output.stdout));
+    for copy in &copies {
+        let said = format!("{} (not recognised): ", name_of(copy));
+        assert!(stderr(&output).contains(&said), "no {said:?} in {}", stderr(&output));
+    }
+    let catalog = parsers::Catalog::default();
+    for line in copies.iter().flat_map(|copy| lines(copy)) {
+        for format in FORMATS {
+            assert!(!(format.recognises)(&line), "{}: {line}", format.name);
+            let told =
+                (format.parse)(line.as_bytes(), &catalog, &mut |event| panic!("{}: {event:?}", format.name));
+            assert_ne!(Ok(parsers::Outcome::Parsed), told, "{}: {line}", format.name);
+        }
+    }
+}
+
 #[test]
 fn every_format_has_its_row_in_the_readme() {
     let readme = std::fs::read_to_string(root().join("README.md")).unwrap();

@@ -210,3 +210,8 @@ pub const RULES: &str = "rules";
 pub fn format_named(name: &str) -> Option<&'static Format> {
     FORMATS.iter().find(|format| format.name == name)
 }
+
+/// The guide's example is compiled and run with the documentation's tests.
+#[cfg(doctest)]
+#[doc = include_str!("formats/README.md")]
+struct Guide;
