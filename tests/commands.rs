@@ -116,7 +116,7 @@ fn configurations_of_the_readme_are_right() {
     let readme = fs::read_to_string(readme).unwrap();
     let blocks = readme.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap());
     let ours: Vec<&str> = blocks.filter(|block| !block.contains("scrape_configs")).collect();
-    assert_eq!(2, ours.len(), "{ours:?}");
+    assert_eq!(3, ours.len(), "{ours:?}");
     for text in ours {
         let (_file, path) = config(text);
         let output = inferometer().args(["check", "--config.file", &path]).output().unwrap();
