@@ -52,11 +52,16 @@ impl State {
             && self.take_known(identity, *route, origin)
         {
             self.heard(origin);
-            let mut folded = Folded { read: Ok(parsers::Outcome::Parsed), used: true, refused: None };
             if self.rules.own.sees_taken() {
+                let mut folded = Folded { read: Ok(parsers::Outcome::Parsed), used: true, refused: None };
                 self.fold_own(record, format, origin, &mut folded);
+                return self.count(record, folded, role, origin);
             }
-            return self.count(record, folded, role, origin);
+            if let Some(facts) = self.source_mut(origin.source) {
+                facts.bytes += record.len() as u64;
+                facts.count(Outcome::Parsed);
+            }
+            return Ok(Outcome::Parsed);
         }
         self.route = None;
         let rules = self.rules.clone();
