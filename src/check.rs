@@ -2,6 +2,7 @@
 
 use crate::config::{CheckFlags, Config, Example, Stop};
 use crate::exit::End;
+use crate::expose::auth::Users;
 use crate::metric::Type;
 use crate::state::State;
 use parsers::rules::Rule;
@@ -60,6 +61,18 @@ pub fn run(config: &Config, flags: &CheckFlags) -> io::Result<End> {
     }
     for rule in config.rules.own.rules() {
         describe(rule, &mut out)?;
+    }
+    if let Some((web, _)) = &config.web {
+        let tls = match &web.access.tls {
+            Some(tls) if tls.asks_for_certificate() => "TLS with client certificates",
+            Some(_) => "TLS",
+            None => "no TLS",
+        };
+        let users = web.access.users.as_ref().map_or(0, Users::len);
+        writeln!(out, "web: {tls}, {users} users, {} headers", web.access.headers.len())?;
+        for remark in &web.remarks {
+            writeln!(out, "warning: {remark}")?;
+        }
     }
     for warning in
         warnings(config, &view.log.iter().map(|family| (family.name.as_str(), family.kind)).collect())

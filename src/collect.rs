@@ -111,7 +111,7 @@ pub enum Compat {
 }
 
 /// What the collectors are told.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// Names of the collectors that are on.
     pub enabled: Vec<&'static str>,

@@ -10,6 +10,7 @@ mod flags;
 pub mod metrics_yaml;
 mod process;
 mod rules;
+pub mod web;
 
 pub use collectors::CollectorFlags;
 pub use flags::{
@@ -33,6 +34,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use web::{Seen, WebConfig};
 
 /// Why there is no configuration.
 #[derive(Debug)]
@@ -56,8 +58,12 @@ pub struct Config {
     pub processes: Arc<[Rule]>,
     /// Lines that the user's own rules are tested with.
     pub examples: Vec<Example>,
+    /// The web configuration, if there is one, and its files as they were.
+    pub web: Option<(WebConfig, Seen)>,
     sources: Vec<SourceEntry>,
     config_file: Option<PathBuf>,
+    /// The arguments that it was made of.
+    arguments: Vec<OsString>,
 }
 
 impl Config {
@@ -85,10 +91,20 @@ impl Config {
         let whole: Vec<OsString> = front.iter().chain(&extra).chain(back).cloned().collect();
         let matches = CommandLine::command().try_get_matches_from(whole).map_err(|error| stop(&error))?;
         let line = CommandLine::from_arg_matches(&matches).map_err(|error| stop(&error))?;
-        Self::new(line.command, file, config_file)
+        Self::new(line.command, file, config_file, arguments)
     }
 
-    fn new(mut command: Command, file: ConfigFile, config_file: Option<PathBuf>) -> Result<Self, Stop> {
+    /// What makes the same configuration again, from files as they will be then.
+    pub fn arguments(&self) -> Vec<OsString> {
+        self.arguments.clone()
+    }
+
+    fn new(
+        mut command: Command,
+        file: ConfigFile,
+        config_file: Option<PathBuf>,
+        arguments: Vec<OsString>,
+    ) -> Result<Self, Stop> {
         let fold = fold_flags(&command);
         let metrics_config = fold.and_then(|fold| fold.metrics_config.clone());
         let MetricsYaml { catalog, duplicates } = match &metrics_config {
@@ -124,7 +140,15 @@ impl Config {
         if let (Some(collect), Some(fold)) = (collect, fold) {
             collect.settings.compat.clone_from(&fold.compat);
         }
-        let config = Self { command, rules, duplicates, processes, examples, sources, config_file };
+        let web = match web_flags(&command).and_then(|web| web.web_config.as_deref()) {
+            Some(path) => {
+                let (seen, config) = web::read(path);
+                Some((config.map_err(Stop::Usage)?, seen))
+            }
+            None => None,
+        };
+        let config =
+            Self { command, rules, duplicates, processes, examples, web, sources, config_file, arguments };
         config.watched_paths(&[])?;
         Ok(config)
     }
@@ -274,6 +298,16 @@ pub fn fold_flags(command: &Command) -> Option<&FoldFlags> {
         Command::Replay(flags) => Some(&flags.fold),
         Command::Check(flags) => Some(&flags.fold),
         Command::Tee(_) | Command::Probe(_) => None,
+    }
+}
+
+/// The flags of the command that say where and to whom metrics are served.
+pub const fn web_flags(command: &Command) -> Option<&WebFlags> {
+    match command {
+        Command::Run(flags) => Some(&flags.web),
+        Command::Demo(flags) => Some(&flags.web),
+        Command::Check(flags) => Some(&flags.web),
+        Command::Replay(_) | Command::Probe(_) | Command::Tee(_) => None,
     }
 }
 

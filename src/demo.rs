@@ -96,12 +96,18 @@ pub fn settings(folder: &Path, line_max: usize) -> Settings {
 /// # Errors
 ///
 /// When standard output is closed.
-pub fn greet(folder: &Path, addresses: &[SocketAddr], telemetry_path: &str) -> io::Result<()> {
+pub fn greet(
+    folder: &Path,
+    addresses: &[SocketAddr],
+    is_secured: bool,
+    telemetry_path: &str,
+) -> io::Result<()> {
     let mut out = io::stdout().lock();
     let Some(address) = addresses.first() else { return Ok(()) };
     let host = if address.ip().is_unspecified() { "localhost".to_owned() } else { address.ip().to_string() };
     let host = if address.is_ipv6() && !address.ip().is_unspecified() { format!("[{host}]") } else { host };
-    let base = format!("http://{host}:{}", address.port());
+    let scheme = if is_secured { "https" } else { "http" };
+    let base = format!("{scheme}://{host}:{}", address.port());
     writeln!(
         out,
         "inferometer demo: a pretended TorchServe writes real log lines, varied, to a temporary folder"

@@ -2,10 +2,14 @@
 //!
 //! A scrape takes what is published at its moment and never waits for a disk, a driver or the follower.
 
+pub mod access;
+pub mod auth;
 mod gzip;
 mod page;
 mod scrape;
+pub mod server;
 pub mod text;
+pub mod tls;
 
 pub use scrape::Scraper;
 

@@ -14,6 +14,7 @@ mod listing;
 mod log_file;
 mod pace;
 mod pods;
+mod reload;
 mod retire;
 mod source;
 mod sources;
@@ -26,6 +27,7 @@ mod wake;
 
 pub use drive::run;
 pub use pace::{Look, Waker};
+pub use reload::Change;
 pub use source::Start;
 pub use sources::repeats_by_name;
 
@@ -157,13 +159,8 @@ impl Follower {
             Some(watched) => {
                 let facts = state.add_source("stdin");
                 let server = state.add_server();
-                // A pipe is most often a server's console.
-                let fallback = if rules.own.is_empty() {
-                    parsers::format_named("torchserve-console")
-                } else {
-                    parsers::format_named(RULES)
-                };
                 let (line_max, format) = (settings.line_max, watched.format);
+                let fallback = fallback_of_stdin(&rules);
                 Some((Stdin::start(waker.clone(), line_max, format, fallback)?, facts, server))
             }
             None => None,
@@ -384,6 +381,11 @@ impl Follower {
             state_resets: self.store.resets,
         });
     }
+}
+
+/// The format of standard input as long as no line tells it: a pipe is most often a server's console.
+fn fallback_of_stdin(rules: &Rules) -> Option<&'static Format> {
+    parsers::format_named(if rules.own.is_empty() { "torchserve-console" } else { RULES })
 }
 
 /// Seconds since 1970 by this machine's clock; only ever shown.

@@ -5,7 +5,8 @@
 use crate::metric::{FamilyView, Histogram as Counts, SeriesView, Shown, Type, escape_into};
 use prometheus::core::Collector;
 use prometheus::proto::{LabelPair, Metric, MetricFamily, MetricType};
-use prometheus::{Histogram, HistogramOpts, IntCounter, IntGauge, Opts, Registry};
+use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// What the process measures about itself.
 #[derive(Clone, Debug)]
@@ -15,8 +16,99 @@ pub struct Instruments {
     pub commit_seconds: Histogram,
     /// Duration of rendering one scrape.
     pub scrape_seconds: Histogram,
+    /// What the HTTP server does.
+    pub web: Web,
+    /// How reading the configuration again went.
+    pub reload: Reload,
+}
+
+/// What the HTTP server does.
+#[derive(Clone, Debug)]
+pub struct Web {
+    /// Connections that are open.
+    pub connections: IntGauge,
     /// Scrapes that found `--web.max-requests` others under way.
     pub refused_scrapes: IntCounter,
+    closed: IntCounterVec,
+    refused: IntCounterVec,
+}
+
+/// How reading the configuration again went.
+#[derive(Clone, Debug)]
+pub struct Reload {
+    successful: IntGauge,
+    succeeded_at: IntGauge,
+}
+
+/// Why the server ends a connection before its client does.
+const CLOSED: [&str; 5] = ["handshake", "headers", "idle", "room", "stalled"];
+
+/// Why a request is not answered, apart from its path and method.
+const REFUSED: [&str; 3] = ["busy", "credentials", "malformed"];
+
+impl Web {
+    fn new() -> prometheus::Result<Self> {
+        let counters = |name: &str, help: &str, reasons: &[&str]| {
+            let counters = IntCounterVec::new(Opts::new(name, help), &["reason"])?;
+            // Each one is there from the start: a first event is a step from 0. The values are ours; none ever
+            // comes from outside.
+            reasons.iter().for_each(|reason| counters.with_label_values(&[reason]).inc_by(0));
+            prometheus::Result::Ok(counters)
+        };
+        Ok(Self {
+            connections: IntGauge::new("inferometer_http_connections", "Connections that are open.")?,
+            refused_scrapes: IntCounter::new(
+                "inferometer_refused_scrapes_total",
+                "Scrapes that found --web.max-requests others under way.",
+            )?,
+            closed: counters(
+                "inferometer_http_closed_connections_total",
+                "Connections that the server ended: others needed the room, or the client was too slow.",
+                &CLOSED,
+            )?,
+            refused: counters(
+                "inferometer_http_refused_requests_total",
+                "Requests that were malformed or without a right password, or came while too many were checked.",
+                &REFUSED,
+            )?,
+        })
+    }
+
+    /// Counts a connection that the server ends.
+    pub fn closed(&self, reason: &'static str) {
+        debug_assert!(CLOSED.contains(&reason), "{reason} is in the table");
+        self.closed.with_label_values(&[reason]).inc();
+    }
+
+    /// Counts a request that is refused.
+    pub fn refused(&self, reason: &'static str) {
+        debug_assert!(REFUSED.contains(&reason), "{reason} is in the table");
+        self.refused.with_label_values(&[reason]).inc();
+    }
+}
+
+impl Reload {
+    fn new() -> prometheus::Result<Self> {
+        Ok(Self {
+            successful: IntGauge::new(
+                "inferometer_config_last_reload_successful",
+                "Whether the configuration could be read the last time; if not, the one before is in force.",
+            )?,
+            succeeded_at: IntGauge::new(
+                "inferometer_config_last_reload_success_timestamp_seconds",
+                "When the configuration in force was read, in seconds since 1970.",
+            )?,
+        })
+    }
+
+    /// Notes how it went.
+    pub fn ended(&self, is_good: bool) {
+        self.successful.set(i64::from(is_good));
+        if is_good {
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+            self.succeeded_at.set(i64::try_from(now.as_secs()).unwrap_or(i64::MAX));
+        }
+    }
 }
 
 impl Instruments {
@@ -45,18 +137,23 @@ impl Instruments {
                 "Duration of rendering one scrape.",
                 &[0.0001, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1],
             )?,
-            refused_scrapes: IntCounter::new(
-                "inferometer_refused_scrapes_total",
-                "Scrapes that found --web.max-requests others under way.",
-            )?,
+            web: Web::new()?,
+            reload: Reload::new()?,
             registry,
         };
         let process = prometheus::process_collector::ProcessCollector::for_self();
-        let collectors: [Box<dyn Collector>; 5] = [
+        instruments.reload.ended(true);
+        let (web, reload) = (&instruments.web, &instruments.reload);
+        let collectors: [Box<dyn Collector>; 10] = [
             Box::new(info),
             Box::new(instruments.commit_seconds.clone()),
             Box::new(instruments.scrape_seconds.clone()),
-            Box::new(instruments.refused_scrapes.clone()),
+            Box::new(web.connections.clone()),
+            Box::new(web.refused_scrapes.clone()),
+            Box::new(web.closed.clone()),
+            Box::new(web.refused.clone()),
+            Box::new(reload.successful.clone()),
+            Box::new(reload.succeeded_at.clone()),
             Box::new(process),
         ];
         collectors.into_iter().try_for_each(|collector| instruments.registry.register(collector))?;

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let end = match Config::read(std::env::args_os()) {
-        Ok(config) => run::run(&config),
+        Ok(config) => run::run(config),
         Err(Stop::Help(text)) => {
             // Whoever reads the help may close the pipe early.
             drop(std::io::stdout().write_all(text.as_bytes()));

@@ -1,24 +1,31 @@
 //! Wiring: each command's parts, put together.
 
+mod reload;
+mod web;
 mod workers;
 
-use crate::collect::textfile::{self, TextFiles};
-use crate::collect::{self, Collection, Context, Readings};
-use crate::config::{Command, Config, DemoFlags, Stop, WebFlags};
+use crate::collect::textfile;
+use crate::config::web::{Seen, WebConfig};
+use crate::config::{Command, Config, DemoFlags, RunFlags, Stop, WebFlags, web_flags};
 use crate::exit::End;
+use crate::expose::access::{Access, LiveAccess, Renew};
+use crate::expose::server::{self, Parts, Server, Slots};
 use crate::expose::{Routes, Scraper};
 use crate::follow::{self, Follower, Look, Settings, Waker};
 use crate::instruments::Instruments;
 use crate::publish::Board;
-use crate::{check, demo, logging, probe, replay, tee};
+use crate::{check, collect, demo, logging, probe, replay, tee};
+use reload::{Measured, Measuring, Reloader, fixed};
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, ToSocketAddrs};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, oneshot};
+use web::{WebFile, accepted};
 
 /// How long running scrapes may take after the end was asked for.
 const GRACE: Duration = Duration::from_millis(1500);
@@ -31,160 +38,170 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// # Errors
 ///
 /// What made it impossible, with action and place.
-pub fn run(config: &Config) -> io::Result<End> {
+pub fn run(config: Config) -> io::Result<End> {
     match &config.command {
         Command::Run(flags) => {
             logging::start(&flags.fold);
-            let settings = match config.settings(&flags.paths, &flags.follow, &flags.fold) {
-                Ok(settings) => settings,
-                Err(Stop::Usage(text) | Stop::Help(text)) => return Ok(End::Usage(text)),
+            let (settings, textfiles) = match followed(&config, flags) {
+                Ok(followed) => followed,
+                Err(text) => return Ok(End::Usage(text)),
             };
-            if let Some(text) = follow::repeats_by_name(&settings) {
-                return Ok(End::Usage(text));
-            }
-            let textfiles = match config.textfiles(&flags.paths, &flags.follow, &flags.fold) {
-                Ok(textfiles) => textfiles,
-                Err(Stop::Usage(text) | Stop::Help(text)) => return Ok(End::Usage(text)),
-            };
-            let measured = Measured { collectors: &flags.collect.settings, textfiles };
-            serve(config, &flags.web, measured, settings, |_| Ok(())).map(|()| End::AsAsked)
+            serve(config, settings, textfiles, |_| Ok(())).map(|()| End::AsAsked)
         }
-        Command::Demo(flags) => run_demo(config, flags),
-        Command::Replay(flags) => replay::run(config, flags),
-        Command::Check(flags) => check::run(config, flags),
+        Command::Demo(_) => run_demo(config),
+        Command::Replay(flags) => replay::run(&config, flags),
+        Command::Check(flags) => check::run(&config, flags),
         Command::Tee(flags) => tee::run(flags),
         Command::Probe(flags) => Ok(if probe::is_healthy(&flags.url) { End::AsAsked } else { End::Failed }),
     }
 }
 
-fn run_demo(config: &Config, flags: &DemoFlags) -> io::Result<End> {
-    logging::start(&flags.fold);
-    let server = demo::PretendedServer::start(flags.rate)?;
-    let settings = demo::settings(server.folder(), flags.fold.limit_line_bytes as usize);
-    let measured = Measured { collectors: &flags.collect.settings, textfiles: None };
-    serve(config, &flags.web, measured, settings, |addresses| {
-        demo::greet(server.folder(), addresses, &flags.web.telemetry_path)
-    })?;
+/// What `run` follows, unless lines would count twice, and the text files that it merges.
+fn followed(config: &Config, flags: &RunFlags) -> Result<(Settings, Option<textfile::Settings>), String> {
+    let text = |(Stop::Help(text) | Stop::Usage(text))| text;
+    let settings = config.settings(&flags.paths, &flags.follow, &flags.fold).map_err(text)?;
+    let textfiles = config.textfiles(&flags.paths, &flags.follow, &flags.fold).map_err(text)?;
+    follow::repeats_by_name(&settings).map_or(Ok((settings, textfiles)), Err)
+}
+
+fn run_demo(config: Config) -> io::Result<End> {
+    let Command::Demo(DemoFlags { rate, web, fold, .. }) = &config.command else { return Ok(End::Failed) };
+    logging::start(fold);
+    let server = demo::PretendedServer::start(*rate)?;
+    let settings = demo::settings(server.folder(), fold.limit_line_bytes as usize);
+    let (folder, path) = (server.folder().to_owned(), web.telemetry_path.clone());
+    let is_secured = config.web.as_ref().is_some_and(|(web, _)| web.access.tls.is_some());
+    serve(config, settings, None, |addresses| demo::greet(&folder, addresses, is_secured, &path))?;
     server.stop()?;
     Ok(End::AsAsked)
 }
 
-/// What is measured beside the logs.
-struct Measured<'a> {
-    collectors: &'a collect::Settings,
-    textfiles: Option<textfile::Settings>,
+/// Where and to whom metrics are served, and what is measured beside the logs.
+fn served(command: &Command) -> Option<(&WebFlags, &collect::Settings)> {
+    let collectors = match command {
+        Command::Run(flags) => &flags.collect.settings,
+        Command::Demo(flags) => &flags.collect.settings,
+        Command::Replay(_) | Command::Check(_) | Command::Probe(_) | Command::Tee(_) => return None,
+    };
+    web_flags(command).map(|web| (web, collectors))
 }
 
 /// Follows and serves until SIGTERM or SIGINT. `greet` runs once the port is open.
 fn serve(
-    config: &Config,
-    web: &WebFlags,
-    measured: Measured<'_>,
+    config: Config,
     settings: Settings,
+    textfiles: Option<textfile::Settings>,
     greet: impl FnOnce(&[SocketAddr]) -> io::Result<()>,
 ) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let result = runtime.block_on(serve_until_told(config, settings, textfiles, greet));
+    // A password that is still being checked, or a disk that hangs, must not hold up the end.
+    runtime.shutdown_background();
+    result
+}
+
+async fn serve_until_told(
+    mut config: Config,
+    settings: Settings,
+    textfiles: Option<textfile::Settings>,
+    greet: impl FnOnce(&[SocketAddr]) -> io::Result<()>,
+) -> io::Result<()> {
+    let web_config = config.web.take();
+    let Some((web, collectors)) = served(&config.command) else { return Ok(()) };
     let instruments = Instruments::new().map_err(io::Error::other)?;
-    let Measured { collectors, textfiles } = measured;
-    let mut readings = Readings::enabled(collectors);
-    if textfiles.is_some() {
-        readings = readings.with_foreign(textfile::NAME, collectors.interval);
+    let measured = Measured { collectors: collectors.clone(), textfiles };
+    let board = Arc::new(Board { readings: measured.readings(), ..Board::default() });
+    let (waker, stop) = (Waker::default(), Arc::new(AtomicBool::new(false)));
+    // The port opens first: a scrape during a long catch-up sees our own families, not a refusal.
+    let listeners = server::listen(&web.listen).await?;
+    let measuring = Measuring::start(&board, measured, &config.processes)?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hangup = signal(SignalKind::hangup())?;
+    let (begun, has_begun) = oneshot::channel();
+    let (alive, has_died) = oneshot::channel::<()>();
+    let follower = {
+        let (waker, stop) = (waker.clone(), stop.clone());
+        let seconds = instruments.commit_seconds.clone();
+        let mut follower = Follower::new(settings, config.rules.clone(), board.clone(), &waker)?;
+        thread::Builder::new().name("follow".to_owned()).spawn(move || {
+            // Dropped with the thread, however it ends.
+            let _alive = alive;
+            follower.begin(follower.running_seconds());
+            // Nobody may be waiting any more.
+            let _nobody_waits: Result<(), ()> = begun.send(());
+            follow::run(follower, &waker, &stop, |duration| seconds.observe(duration.as_secs_f64()));
+        })?
+    };
+    // The restored counters are in the first answer, unless a slow disk would make it wait.
+    drop(tokio::time::timeout(PATIENCE, has_begun).await);
+    let (access, web_file) = live_access(web, web_config, &instruments);
+    let slots = Slots::new(web.max_requests as usize);
+    let (ask, asked) = mpsc::channel(1);
+    let scraper = Arc::new(Scraper::new(board.clone(), instruments.clone()));
+    let routes = Routes { telemetry_path: web.telemetry_path.clone(), scraper, board };
+    let mut server = Server::new(Parts {
+        routes: Parts::routes_of(routes.filter()),
+        access: access.clone(),
+        instruments: instruments.web,
+        slots: slots.clone(),
+        reload: web.enable_lifecycle.then_some(ask),
+    });
+    let addresses: Vec<SocketAddr> =
+        listeners.iter().map(TcpListener::local_addr).collect::<io::Result<_>>()?;
+    listeners.into_iter().for_each(|listener| server.listen(listener));
+    let is_secured = access.now().await.tls.is_some();
+    for address in &addresses {
+        tracing::info!(address = %address, path = web.telemetry_path, tls = is_secured, "listening");
     }
-    let board = Arc::new(Board { readings, ..Board::default() });
-    let context = Context::new(collectors.clone(), workers::names(board.clone()));
-    let context = Context { rules: config.processes.clone(), ..context };
-    let waker = Waker::default();
-    let stop = Arc::new(AtomicBool::new(false));
-    runtime.block_on(async {
-        // The port opens first: a scrape during a long catch-up sees our own families, not a refusal.
-        let listeners = listen(&web.listen).await?;
-        // Nothing waits for them: neither the first answer nor the end.
-        let mut collection = Collection::start(&context, &board.readings)?;
-        if let (Some(textfiles), Some(post)) = (textfiles, board.readings.post(textfile::NAME)) {
-            collection.add(post.clone(), move || Box::new(TextFiles::new(textfiles.clone())))?;
+    greet(&addresses)?;
+    let hung_up = async {
+        if let Command::Run(flags) = &config.command {
+            let (arguments, fixed, waker) = (config.arguments(), fixed(flags), waker.clone());
+            let instruments = instruments.reload;
+            let reloader =
+                Reloader { arguments, fixed, waker, access, web_file, slots, measuring, instruments };
+            reloader.run(hangup, asked).await;
+        } else {
+            // Its terminal has gone, and with it whoever looked.
+            let _measuring = measuring;
+            hangup.recv().await;
         }
-        let mut terminate = signal(SignalKind::terminate())?;
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        let (begun, has_begun) = tokio::sync::oneshot::channel();
-        let (alive, has_died) = tokio::sync::oneshot::channel::<()>();
-        let follower = {
-            let (board, waker, stop, rules) =
-                (board.clone(), waker.clone(), stop.clone(), config.rules.clone());
-            let seconds = instruments.commit_seconds.clone();
-            let mut follower = Follower::new(settings, rules, board, &waker)?;
-            thread::Builder::new().name("follow".to_owned()).spawn(move || {
-                // Dropped with the thread, however it ends.
-                let _alive = alive;
-                follower.begin(follower.running_seconds());
-                // Nobody may be waiting any more.
-                let _nobody_waits: Result<(), ()> = begun.send(());
-                follow::run(follower, &waker, &stop, |duration| seconds.observe(duration.as_secs_f64()));
-            })?
-        };
-        // The restored counters are in the first answer, unless a slow disk would make it wait.
-        drop(tokio::time::timeout(PATIENCE, has_begun).await);
-        let scraper = Scraper::new(board.clone(), instruments, web.max_requests as usize);
-        let routes =
-            Routes { telemetry_path: web.telemetry_path.clone(), scraper: Arc::new(scraper), board }.filter();
-        let addresses: Vec<SocketAddr> =
-            listeners.iter().map(TcpListener::local_addr).collect::<io::Result<_>>()?;
-        let (quit, _) = tokio::sync::broadcast::channel::<()>(1);
-        let mut servers = tokio::task::JoinSet::new();
-        for listener in listeners {
-            let mut quit = quit.subscribe();
-            let until = async move { drop(quit.recv().await) };
-            servers.spawn(warp::serve(routes.clone()).incoming(listener).graceful(until).run());
-        }
-        for address in &addresses {
-            tracing::info!(address = %address, path = web.telemetry_path, "listening");
-        }
-        greet(&addresses)?;
-        tokio::select! {
-            _ = terminate.recv() => {},
-            _ = interrupt.recv() => {},
-            // A dead follower behind a live /metrics would be worse than no process.
-            _ = has_died => return Err(io::Error::other("the follower has ended unexpectedly")),
-        }
-        tracing::info!("stopping");
-        stop.store(true, Ordering::Release);
-        waker.wake(Look::AllFiles);
-        let joined = tokio::task::spawn_blocking(move || follower.join()).await;
-        tokio::time::sleep(web.shutdown_linger).await; // allow-sleep: the linger that was asked for
-        drop(quit);
-        let finish = async { while servers.join_next().await.is_some() {} };
-        if tokio::time::timeout(GRACE, finish).await.is_err() {
-            tracing::warn!("scrapes did not finish in time");
-        }
-        match joined {
-            Ok(Ok(())) => Ok(()),
-            _ => Err(io::Error::other("the follower has ended unexpectedly")),
-        }
-    })
+    };
+    tokio::select! {
+        _ = terminate.recv() => {},
+        _ = interrupt.recv() => {},
+        () = hung_up => {},
+        // A dead follower behind a live /metrics would be worse than no process.
+        _ = has_died => return Err(io::Error::other("the follower has ended unexpectedly")),
+    }
+    tracing::info!("stopping");
+    stop.store(true, Ordering::Release);
+    waker.wake(Look::AllFiles);
+    let joined = tokio::task::spawn_blocking(move || follower.join()).await;
+    tokio::time::sleep(web.shutdown_linger).await; // allow-sleep: the linger that was asked for
+    if !server.stop(GRACE).await {
+        tracing::warn!("scrapes did not finish in time");
+    }
+    match joined {
+        Ok(Ok(())) => Ok(()),
+        _ => Err(io::Error::other("the follower has ended unexpectedly")),
+    }
 }
 
-async fn listen(addresses: &[String]) -> io::Result<Vec<TcpListener>> {
-    let mut listeners = Vec::new();
-    for address in addresses {
-        let bound = bind(address).await;
-        listeners.push(
-            bound.map_err(|error| {
-                io::Error::new(error.kind(), format!("cannot listen on {address}: {error}"))
-            })?,
-        );
-    }
-    Ok(listeners)
-}
-
-/// `:9082` means all addresses, of both families where the machine has both.
-async fn bind(address: &str) -> io::Result<TcpListener> {
-    if let Some(port) = address.strip_prefix(':') {
-        let port = port.parse::<u16>().map_err(|_| io::Error::other("the port is no number up to 65535"))?;
-        return match TcpListener::bind(("::", port)).await {
-            Ok(listener) => Ok(listener),
-            Err(error) if error.kind() == io::ErrorKind::AddrInUse => Err(error),
-            Err(_) => TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).await,
-        };
-    }
-    let resolved: Vec<SocketAddr> = address.to_socket_addrs()?.collect();
-    TcpListener::bind(&*resolved).await
+/// Who is let in, read again from the file whenever that has changed.
+fn live_access(
+    web: &WebFlags,
+    config: Option<(WebConfig, Seen)>,
+    instruments: &Instruments,
+) -> (Arc<LiveAccess>, Option<Arc<WebFile>>) {
+    let (Some(path), Some((config, seen))) = (&web.web_config, config) else {
+        return (LiveAccess::new(Access::default(), None), None);
+    };
+    let file = WebFile::new(path.clone(), seen, instruments.reload.clone());
+    let renew: Box<Renew> = {
+        let file = file.clone();
+        Box::new(move |current| file.renew(current))
+    };
+    (LiveAccess::new(accepted(config), Some(renew)), Some(file))
 }

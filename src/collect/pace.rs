@@ -25,7 +25,7 @@ impl Collection {
     pub fn start(context: &Context, readings: &Readings) -> io::Result<Self> {
         let mut collection = Self::default();
         for entry in enabled(&context.settings) {
-            let Some(post) = readings.post(entry.name).cloned() else { continue };
+            let Some(post) = readings.post(entry.name) else { continue };
             let context = context.clone();
             collection.add(post, move || (entry.open)(&context))?;
         }

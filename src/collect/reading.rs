@@ -88,45 +88,47 @@ impl Post {
 }
 
 /// The readings of all collectors that are on.
-#[derive(Clone, Debug, Default)]
-pub struct Readings(Vec<Arc<Post>>);
+#[derive(Debug, Default)]
+pub struct Readings(Cell<Vec<Arc<Post>>>);
 
 impl Readings {
     /// Empty readings of these collectors.
     pub fn of(entries: impl IntoIterator<Item = &'static Entry>, interval: Duration) -> Self {
         let post = |entry: &'static Entry| Arc::new(Post::new(entry.name, interval));
-        Self(entries.into_iter().map(post).collect())
+        Self(Cell::new(entries.into_iter().map(post).collect()))
+    }
+
+    /// Takes the posts of others in place of these.
+    pub fn replace(&self, others: &Self) {
+        self.0.put(others.0.get().to_vec());
     }
 
     /// The same with one more, whose families have names that others chose.
     #[must_use]
-    pub fn with_foreign(mut self, collector: &'static str, interval: Duration) -> Self {
-        self.0.push(Arc::new(Post { is_foreign: true, ..Post::new(collector, interval) }));
+    pub fn with_foreign(self, collector: &'static str, interval: Duration) -> Self {
+        let post = Arc::new(Post { is_foreign: true, ..Post::new(collector, interval) });
+        self.0.put(self.0.get().iter().cloned().chain([post]).collect());
         self
     }
 
     /// Where a collector puts its readings; none if it is off.
-    pub fn post(&self, collector: &str) -> Option<&Arc<Post>> {
-        self.0.iter().find(|post| post.collector == collector)
-    }
-
-    /// All of them, in the order of the table.
-    pub fn posts(&self) -> impl Iterator<Item = &Arc<Post>> {
-        self.0.iter()
+    pub fn post(&self, collector: &str) -> Option<Arc<Post>> {
+        self.0.get().iter().find(|post| post.collector == collector).cloned()
     }
 
     /// What people should know, each a whole sentence.
     pub fn hints(&self) -> Vec<String> {
-        self.0.iter().flat_map(|post| post.cell.get().hints.clone()).collect()
+        self.0.get().iter().flat_map(|post| post.cell.get().hints.clone()).collect()
     }
 
     /// The families that are shown at `now` beside families with the names in `taken`: two of one name would make
     /// Prometheus refuse the whole scrape, and what a log says verbatim wins.
     pub fn families(&self, now: Instant, taken: &HashSet<&str>) -> Vec<FamilyView> {
-        let ours = self.0.iter().filter(|post| !post.is_foreign);
+        let posts = self.0.get();
+        let ours = posts.iter().filter(|post| !post.is_foreign);
         let readings = ours.filter_map(|post| post.current(now));
         let mut families: Vec<FamilyView> = readings.flat_map(|reading| reading.families.to_vec()).collect();
-        families.extend(self.health(now));
+        families.extend(health(&posts, now));
         families.retain(|family| !taken.contains(&*family.name));
         families
     }
@@ -138,7 +140,8 @@ impl Readings {
         now: Instant,
         taken: impl Iterator<Item = &'a FamilyView>,
     ) -> Option<(Vec<FamilyView>, usize)> {
-        let posts: Vec<&Arc<Post>> = self.0.iter().filter(|post| post.is_foreign).collect();
+        let all = self.0.get();
+        let posts: Vec<&Arc<Post>> = all.iter().filter(|post| post.is_foreign).collect();
         if posts.is_empty() {
             return None;
         }
@@ -154,43 +157,43 @@ impl Readings {
         }
         Some((shown, left_out))
     }
+}
 
-    /// How the collectors do. One that hangs has not succeeded; one that has nothing to measure is not shown.
-    fn health(&self, now: Instant) -> Vec<FamilyView> {
-        let mut success = FamilyView::new(
-            "inferometer_collector_success",
-            "Whether a collector's last measurement succeeded and is not older than three intervals.",
-            Type::Gauge,
-        );
-        let mut duration = FamilyView::new(
-            "inferometer_collector_duration_seconds",
-            "Duration of a collector's last measurement.",
-            Type::Gauge,
-        );
-        let mut last_success = FamilyView::new(
-            "inferometer_collector_last_success_timestamp_seconds",
-            "When a collector's last measurement that succeeded began, in seconds since 1970.",
-            Type::Gauge,
-        );
-        for post in &self.0 {
-            let reading = post.cell.get();
-            let label = [("collector", post.collector)];
-            let Some(outcome) = &reading.outcome else {
-                if !post.is_fresh(Some(post.since), now) {
-                    success.push(&label, 0.0);
-                }
-                continue;
-            };
-            if matches!(outcome.trouble, Some(Trouble::Absent(_))) {
-                continue;
+/// How the collectors do. One that hangs has not succeeded; one that has nothing to measure is not shown.
+fn health(posts: &[Arc<Post>], now: Instant) -> Vec<FamilyView> {
+    let mut success = FamilyView::new(
+        "inferometer_collector_success",
+        "Whether a collector's last measurement succeeded and is not older than three intervals.",
+        Type::Gauge,
+    );
+    let mut duration = FamilyView::new(
+        "inferometer_collector_duration_seconds",
+        "Duration of a collector's last measurement.",
+        Type::Gauge,
+    );
+    let mut last_success = FamilyView::new(
+        "inferometer_collector_last_success_timestamp_seconds",
+        "When a collector's last measurement that succeeded began, in seconds since 1970.",
+        Type::Gauge,
+    );
+    for post in posts {
+        let reading = post.cell.get();
+        let label = [("collector", post.collector)];
+        let Some(outcome) = &reading.outcome else {
+            if !post.is_fresh(Some(post.since), now) {
+                success.push(&label, 0.0);
             }
-            let is_good = outcome.trouble.is_none() && post.is_fresh(reading.taken, now);
-            success.push(&label, f64::from(u8::from(is_good)));
-            duration.push(&label, outcome.duration.as_secs_f64());
-            if reading.taken.is_some() {
-                last_success.push(&label, reading.taken_at);
-            }
+            continue;
+        };
+        if matches!(outcome.trouble, Some(Trouble::Absent(_))) {
+            continue;
         }
-        [success, duration, last_success].into_iter().filter(|family| !family.series.is_empty()).collect()
+        let is_good = outcome.trouble.is_none() && post.is_fresh(reading.taken, now);
+        success.push(&label, f64::from(u8::from(is_good)));
+        duration.push(&label, outcome.duration.as_secs_f64());
+        if reading.taken.is_some() {
+            last_success.push(&label, reading.taken_at);
+        }
     }
+    [success, duration, last_success].into_iter().filter(|family| !family.series.is_empty()).collect()
 }

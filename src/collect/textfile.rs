@@ -36,7 +36,7 @@ pub struct TextFile {
 }
 
 /// Which files are merged, and within which limits.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// The files.
     pub files: Vec<TextFile>,

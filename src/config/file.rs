@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Largest configuration file; it may come from anybody who can write a ConfigMap.
-const SIZE_MAX: u64 = 1024 * 1024;
+pub(super) const SIZE_MAX: u64 = 1024 * 1024;
 
 /// A configuration file as it was written.
 #[derive(Debug, Default)]
@@ -116,27 +116,22 @@ pub fn parse_yaml<T: serde::de::DeserializeOwned>(name: &str, text: &str) -> Res
     // Of YAML 1.2: `n` and `on` are names like others.
     let options = serde_saphyr::options! { strict_booleans: true };
     serde_saphyr::from_str_with_options(text, options).map_err(|error| {
-        let what = error.without_snippet().render_with_formatter(&serde_saphyr::UserMessageFormatter);
-        // The location stands in front, as compilers print it; the reader's own suffix would repeat it.
-        let what = what.lines().next().unwrap_or_default();
-        let what = what.split(" at line ").next().unwrap_or(what);
-        match error.location() {
-            Some(location) => {
-                let line = usize::try_from(location.line()).unwrap_or(1);
-                let shown: String = text
-                    .lines()
-                    .nth(line.saturating_sub(1))
-                    .unwrap_or_default()
-                    .trim()
-                    .chars()
-                    .take(100)
-                    .collect();
-                let shown = shown.escape_debug();
-                format!("{name}:{line}:{}: {what} in: {shown}", location.column())
-            }
-            None => format!("{name}:1:1: {what}"),
-        }
+        let Some(location) = error.location() else { return located(name, &error) };
+        let line = usize::try_from(location.line()).unwrap_or(1);
+        let shown = text.lines().nth(line.saturating_sub(1)).unwrap_or_default();
+        let shown: String = shown.trim().chars().take(100).collect();
+        format!("{} in: {}", located(name, &error), shown.escape_debug())
     })
+}
+
+/// `name:line:column: what`, without any text of the file.
+pub(super) fn located(name: &str, error: &serde_saphyr::Error) -> String {
+    let what = error.without_snippet().render_with_formatter(&serde_saphyr::UserMessageFormatter);
+    // The location stands in front, as compilers print it; the reader's own suffix would repeat it.
+    let what = what.lines().next().unwrap_or_default();
+    let what = what.split(" at line ").next().unwrap_or(what);
+    let (line, column) = error.location().map_or((1, 1), |location| (location.line(), location.column()));
+    format!("{name}:{line}:{column}: {what}")
 }
 
 impl<'de> Deserialize<'de> for ConfigFile {

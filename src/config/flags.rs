@@ -198,10 +198,17 @@ pub struct WebFlags {
     #[arg(long = "web.telemetry-path", env = "INFEROMETER_WEB_TELEMETRY_PATH", value_name = "PATH",
           default_value = "/metrics", value_parser = telemetry_path)]
     pub telemetry_path: String,
+    /// TLS, basic authentication and headers, in the exporter toolkit's format
+    #[arg(long = "web.config.file", env = "INFEROMETER_WEB_CONFIG_FILE", value_name = "FILE")]
+    pub web_config: Option<PathBuf>,
     /// Most scrapes at once; more get 503
     #[arg(long = "web.max-requests", env = "INFEROMETER_WEB_MAX_REQUESTS", value_name = "N", default_value_t = 40,
           value_parser = clap::value_parser!(u32).range(1..))]
     pub max_requests: u32,
+    /// Have the configuration read again by a POST to /-/reload, as by SIGHUP
+    #[arg(long = "web.enable-lifecycle", env = "INFEROMETER_WEB_ENABLE_LIFECYCLE", value_name = "BOOL",
+          num_args = 0..=1, require_equals = true, default_value_t = false, default_missing_value = "true")]
+    pub enable_lifecycle: bool,
     /// How long to go on serving after SIGTERM, so that a last scrape sees the last lines
     #[arg(long = "web.shutdown-linger", env = "INFEROMETER_WEB_SHUTDOWN_LINGER", value_name = "TIME",
           default_value = "0s", value_parser = duration)]
@@ -343,7 +350,7 @@ fn listen_address(text: &str) -> Result<String, String> {
 }
 
 fn telemetry_path(text: &str) -> Result<String, String> {
-    let taken = ["/", "/-/healthy", "/-/ready"].contains(&text);
+    let taken = text == "/" || text.starts_with("/-/");
     let legal =
         text.starts_with('/') && text.bytes().all(|byte| byte.is_ascii_graphic() && !b"?#%".contains(&byte));
     if legal && !taken {

@@ -1,6 +1,6 @@
 //! One scrape: the published families, rendered once per publication, and what is true right now.
 
-use super::{gzip, plain, respond, text};
+use super::{gzip, respond, text};
 use crate::instruments::Instruments;
 use crate::metric::{FamilyView, Type};
 use crate::publish::{Board, Published, Status};
@@ -15,7 +15,6 @@ use warp::http::{HeaderValue, Response, StatusCode};
 pub struct Scraper {
     board: Arc<Board>,
     instruments: Instruments,
-    slots: tokio::sync::Semaphore,
     rendered: Mutex<Rendered>,
 }
 
@@ -27,18 +26,13 @@ struct Rendered {
 }
 
 impl Scraper {
-    /// A scraper of what is published on the board, answering at most `slots` scrapes at once.
-    pub fn new(board: Arc<Board>, instruments: Instruments, slots: usize) -> Self {
-        let slots = tokio::sync::Semaphore::new(slots);
-        Self { board, instruments, slots, rendered: Mutex::default() }
+    /// A scraper of what is published on the board.
+    pub fn new(board: Arc<Board>, instruments: Instruments) -> Self {
+        Self { board, instruments, rendered: Mutex::default() }
     }
 
     /// The answer to a scrape with this query string, to a client that takes gzip or not.
     pub(crate) fn scrape(&self, query: &str, takes_gzip: bool) -> Response<Bytes> {
-        let Ok(_slot) = self.slots.try_acquire() else {
-            self.instruments.refused_scrapes.inc();
-            return plain(StatusCode::SERVICE_UNAVAILABLE, "too many scrapes at once");
-        };
         let start = Instant::now();
         let only = names(query);
         let published = self.board.view.get();

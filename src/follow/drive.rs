@@ -2,6 +2,7 @@
 
 use super::Follower;
 use super::pace::{Cost, Look, Rhythm, Waker};
+use super::reload::Change;
 use rustix::time::{ClockId, clock_gettime};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -21,13 +22,24 @@ const SELDOM: Duration = Duration::from_millis(100);
 /// Follows until `stop`, then reads what is there and commits once more. `committed` hears how long each
 /// commit took.
 pub fn run(mut follower: Follower, waker: &Waker, stop: &AtomicBool, committed: impl Fn(Duration)) {
-    let poll = follower.settings.poll_interval;
+    let mut poll = follower.settings.poll_interval;
     let mut rhythm = Rhythm::new(follower.settings.commit_interval);
     let mut pending_since: Option<Instant> = None;
     let mut look = Look::AllFiles;
     let mut next_look = Instant::now();
     loop {
         let is_last = stop.load(Ordering::Acquire);
+        let mut reloaded = None;
+        if let Some(change) = follower.has_begun.then(|| waker.change()).flatten() {
+            let Change { settings, rules, done } = change;
+            follower.reload(settings, rules);
+            poll = follower.settings.poll_interval;
+            rhythm = Rhythm::new(follower.settings.commit_interval);
+            // It may show other families although no line came.
+            pending_since.get_or_insert_with(Instant::now);
+            look = Look::AllFiles;
+            reloaded = Some(done);
+        }
         let start = Instant::now();
         let progress = match look {
             Look::OpenFiles if !is_last => follower.read_on(follower.running_seconds()),
@@ -66,6 +78,9 @@ pub fn run(mut follower: Follower, waker: &Waker, stop: &AtomicBool, committed: 
             rhythm.committed(since, now, cost);
             // What could not be saved stays pending, also when it is shown.
             pending_since = (!is_done).then_some(since);
+        }
+        if let Some(done) = reloaded {
+            done();
         }
         if is_last && is_caught_up {
             return;

@@ -1,5 +1,6 @@
 //! When to look, and when to commit.
 
+use super::reload::Change;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -23,6 +24,7 @@ pub struct Waker(Arc<Shared>);
 #[derive(Debug, Default)]
 struct Shared {
     calls: Mutex<Calls>,
+    change: Mutex<Option<Change>>,
     called: Condvar,
     idle: Condvar,
 }
@@ -45,6 +47,26 @@ impl Waker {
         if before.is_none() {
             self.0.called.notify_one();
         }
+    }
+
+    /// Has the follower go on under another configuration, at once. One that it has not taken up yet is passed
+    /// over; who waits for that one hears with the next.
+    pub fn tell(&self, change: Change) {
+        let mut waiting = self.0.change.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = waiting.take();
+        let Change { settings, rules, done } = change;
+        let done = Box::new(move || {
+            done();
+            before.into_iter().for_each(|before| (before.done)());
+        });
+        *waiting = Some(Change { settings, rules, done });
+        drop(waiting);
+        self.wake(Look::AllFiles);
+    }
+
+    /// The configuration that the follower has to go on under, if there is another one.
+    pub(crate) fn change(&self) -> Option<Change> {
+        self.0.change.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// Waits while the follower reads at its own pace, but not for long: events that wait together are one.

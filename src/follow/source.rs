@@ -71,6 +71,8 @@ struct Candidate {
 #[derive(Debug)]
 pub(crate) struct Source {
     pub(crate) live_path: PathBuf,
+    /// The PATH that it was found by.
+    pub(crate) watched: PathBuf,
     pub(crate) role: Role,
     /// Whether the user named this very file.
     pub(crate) is_named: bool,
@@ -98,14 +100,14 @@ pub(crate) struct Source {
     open: Vec<Open>,
     seen: HashMap<FileId, Seen>,
     start: Start,
-    roots: Option<Vec<PathBuf>>,
+    pub(crate) roots: Option<Vec<PathBuf>>,
     /// Whether vanished files are still to be counted as gaps: once, when all that is there is known.
     owes_gaps: bool,
     /// Whether archives at the first look are history: not after a restore, and not for a source that
     /// appears later.
     has_history: bool,
     first_look: Option<Instant>,
-    line_max: usize,
+    pub(crate) line_max: usize,
     /// Since when the live name shows a file that has no name any more.
     nameless_since: Option<Instant>,
     /// What opening a file last failed with.
@@ -117,6 +119,8 @@ pub(crate) struct Source {
 /// What the configuration and the state say about a new source.
 #[derive(Debug)]
 pub(crate) struct Setup {
+    /// The PATH that it was found by.
+    pub(crate) watched: PathBuf,
     pub(crate) facts: usize,
     pub(crate) server: u32,
     pub(crate) name: String,
@@ -149,6 +153,7 @@ impl Source {
         let streams: BTreeMap<u64, Stream> = (0..).zip(setup.streams).collect();
         Self {
             live_path: found.live.clone(),
+            watched: setup.watched,
             role: found.role,
             is_named: found.is_named,
             pod: found.pod.clone(),
@@ -317,6 +322,15 @@ impl Source {
     /// A parsed line proves the format that was only assumed.
     pub(crate) const fn confirm_dialect(&mut self) {
         self.is_dialect_sure = true;
+    }
+
+    /// Another format as long as no line tells it; what was read as the one before stays so.
+    pub(crate) fn fall_back_on(&mut self, fallback: Option<&'static Format>) {
+        if !self.is_dialect_sure && self.fixed.is_none() {
+            let wrapper = self.dialect.map(|dialect| dialect.wrapper);
+            self.dialect = wrapper.zip(fallback).map(|(wrapper, format)| Dialect { wrapper, format });
+        }
+        self.fallback = fallback;
     }
 
     /// The source's files, archives oldest first, the live one last. Two names of one file are one.

@@ -84,6 +84,7 @@ impl Follower {
         let name = self.state.source(facts).map_or_else(String::new, |facts| facts.name.clone());
         let saved_dialect = saved.as_ref().and_then(|saved| Dialect::named(saved.dialect.as_deref()?));
         let setup = Setup {
+            watched: watched.path.clone(),
             facts,
             server,
             name,
@@ -114,7 +115,7 @@ impl Follower {
     }
 
     /// The format of a file as long as no line tells it: the user's own rules, where there are any.
-    fn fallback(&self, is_named: bool, is_listed: bool) -> Option<&'static Format> {
+    pub(super) fn fallback(&self, is_named: bool, is_listed: bool) -> Option<&'static Format> {
         if self.state.rules().own.is_empty() {
             return FORMATS.first().filter(|_| is_named);
         }

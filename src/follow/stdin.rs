@@ -62,6 +62,11 @@ impl Stdin {
         self.told.or(self.fixed.map(Dialect::bare))
     }
 
+    /// Another format as long as no line tells it.
+    pub(crate) const fn fall_back_on(&mut self, fallback: Option<&'static Format>) {
+        self.fallback = fallback;
+    }
+
     /// Hands out what has come; tells whether there was anything.
     pub(crate) fn read(&mut self, mut take: impl FnMut(Piece<'_>, Dialect, &mut Pending)) -> bool {
         let mut any = false;

@@ -42,6 +42,16 @@ pub(crate) struct SavedSource {
 }
 
 impl SavedSource {
+    /// The positions of this moment.
+    pub(crate) fn of(source: &Source) -> Self {
+        Self {
+            path: source.live_path.as_os_str().as_bytes().to_vec(),
+            facts: source.facts,
+            dialect: source.dialect.map(|dialect| dialect.to_string()),
+            streams: source.streams().collect(),
+        }
+    }
+
     /// How many live files it had; none at the next call.
     pub(crate) fn take_live(&mut self) -> u64 {
         let live = self.streams.iter_mut().filter(|stream| stream.was_live);
@@ -73,12 +83,7 @@ impl<'a> Snapshot<Saving<'a>> {
         unsettled: Unsettled,
     ) -> Self {
         let bytes = |path: &Path| path.as_os_str().as_bytes().to_vec();
-        let saved = sources.iter().map(|source| SavedSource {
-            path: bytes(&source.live_path),
-            facts: source.facts,
-            dialect: source.dialect.map(|dialect| dialect.to_string()),
-            streams: source.streams().collect(),
-        });
+        let saved = sources.iter().map(SavedSource::of);
         Self {
             state: state.save(),
             ran,

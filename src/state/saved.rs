@@ -168,6 +168,16 @@ impl State {
         state
     }
 
+    /// What the same lines add up to under other rules, as after a restart with these: only families whose type,
+    /// labels or bounds have changed start anew.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be saved into memory; that is a mistake in this file.
+    pub fn under(&self, rules: Arc<Rules>) -> Result<Self, postcard::Error> {
+        Ok(Self::restore(rules, postcard::from_bytes(&postcard::to_stdvec(&self.save())?)?))
+    }
+
     /// The same positions with nothing counted: sources and servers stay, numbers start at 0.
     #[must_use]
     pub fn emptied(&self) -> Self {
