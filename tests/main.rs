@@ -34,6 +34,7 @@ mod rotation;
 mod rules;
 mod rules_examples;
 mod scrape;
+mod server;
 mod server_queries;
 mod servers;
 mod servers_truth_1;
