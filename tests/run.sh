@@ -60,6 +60,7 @@ cc build-essential
 c++ build-essential
 strace strace
 valgrind valgrind
+curl curl
 faketime faketime
 prlimit util-linux
 unshare util-linux

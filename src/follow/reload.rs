@@ -28,11 +28,10 @@ impl fmt::Debug for Change {
 impl Follower {
     /// Goes on with other settings and rules. What is published changes with the next commit.
     pub fn reload(&mut self, settings: Settings, rules: Arc<Rules>) {
-        if **self.state.rules() != *rules {
-            match self.state.under(rules) {
-                Ok(state) => self.state = state,
-                Err(error) => tracing::error!(%error, "the rules stay as they were"),
-            }
+        // Also under the same rules: where a line's values go is remembered with the labels of its source.
+        match self.state.under(rules) {
+            Ok(state) => self.state = state,
+            Err(error) => tracing::error!(%error, "the rules stay as they were"),
         }
         let (state_dir, start) = (self.settings.state_dir.take(), self.settings.start);
         let repeats_matter = self.settings.allow_repeats != settings.allow_repeats;

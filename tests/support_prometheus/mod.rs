@@ -104,10 +104,14 @@ pub(crate) struct Prometheus {
 impl Prometheus {
     /// Starts it on a free port and waits until it answers queries.
     pub(crate) fn scraping(target: SocketAddr) -> Self {
+        Self::with_jobs(&format!("{{job_name: demo, static_configs: [{{targets: ['{target}']}}]}}"))
+    }
+
+    /// The same with these entries of `scrape_configs`.
+    pub(crate) fn with_jobs(jobs: &str) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let config = folder.path().join("prometheus.yml");
-        let job = format!("{{job_name: demo, static_configs: [{{targets: ['{target}']}}]}}");
-        let text = format!("global: {{scrape_interval: 1s}}\nscrape_configs: [{job}]\n");
+        let text = format!("global: {{scrape_interval: 1s}}\nscrape_configs: [{jobs}]\n");
         std::fs::write(&config, text).expect("the configuration is written");
         let log = folder.path().join("log");
         let child = tool("prometheus")
