@@ -192,13 +192,12 @@ fn collectors_and_limits_follow_the_file() {
     place.put("collector: {host: true, cgroup: false, worker: false, gpu: false}\n");
     reload(&server);
     eventually("the host is measured", || has("host_load1").then_some(()));
-    place.put("collector: {host: false, cgroup: false, worker: false, gpu: false}\nlimit: {series-per-family: 1}\n");
+    place.put(
+        "collector: {host: false, cgroup: false, worker: false, gpu: false}\nlimit: {series-per-family: 1}\n",
+    );
     reload(&server);
     assert!(!has("host_load1"));
-    append(
-        &place.0.live(),
-        crate::support::lines::frontend("Requests2XX.Count:1.0", "Level:Other"),
-    );
+    append(&place.0.live(), crate::support::lines::frontend("Requests2XX.Count:1.0", "Level:Other"));
     let overflow = [("overflow", "true")];
     eventually("the limit holds", || (server.value("Requests2XX", &overflow)? == 1.0).then_some(()));
 }

@@ -124,10 +124,8 @@ fn more_requests_than_slots_are_told_so() {
 fn huge_headers_are_refused_and_not_kept() {
     let (_folders, server) = small(&[]);
     let ask = |length: usize| {
-        let head = format!(
-            "GET /metrics?{} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
-            "a".repeat(length)
-        );
+        let head =
+            format!("GET /metrics?{} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", "a".repeat(length));
         let mut client = connect(server.address);
         // It is closed while it still sends.
         drop(client.write_all(head.as_bytes()));
@@ -299,7 +297,8 @@ fn large(arguments: &[&str]) -> (Folders, Server) {
     let folders = Folders::new();
     let names = (0..900).map(|number| format!("{number:03}{}", "m".repeat(3_800)));
     let lines = names.flat_map(|name| {
-        ["Requests2XX", "Requests4XX"].map(|metric| frontend(&format!("{metric}.Count:1.0"), &format!("Level:{name}")))
+        ["Requests2XX", "Requests4XX"]
+            .map(|metric| frontend(&format!("{metric}.Count:1.0"), &format!("Level:{name}")))
     });
     append(&folders.live(), lines.collect::<String>());
     let server = Server::ready(&folders.logs(), arguments);

@@ -222,7 +222,9 @@ fn certificates_that_clients_refuse_harm_nobody_else() {
     ];
     for pair in bad {
         place.put_pair("server", &pair);
-        eventually("the new certificate is used, and refused", || (place.curl(&server, &[]).0 != 0).then_some(()));
+        eventually("the new certificate is used, and refused", || {
+            (place.curl(&server, &[]).0 != 0).then_some(())
+        });
         let trusting = place.curl(&server, &["--insecure"]);
         assert!(trusting.0 == 0 || pair.certificate.len() > 100_000, "{trusting:?}");
     }
@@ -291,7 +293,8 @@ fn only_users_with_their_passwords_come_in() {
         let (_, status, body) = place.curl(&server, options);
         assert_eq!(("401", "unauthorized\n"), (status.as_str(), body.as_str()), "{options:?}");
     }
-    let head = curl().args(["--insecure", "--head"]).arg(format!("https://{}/metrics", server.address)).output();
+    let head =
+        curl().args(["--insecure", "--head"]).arg(format!("https://{}/metrics", server.address)).output();
     let head = String::from_utf8(head.unwrap().stdout).unwrap();
     assert!(head.contains("www-authenticate: Basic\r\n"), "{head}");
     let log = server.log();
@@ -345,7 +348,11 @@ fn a_file_that_is_empty_for_a_moment_opens_no_door() {
     eventually("another user comes in", || {
         (place.curl(&server, &["--user", "bob:b"]).1 == "200").then_some(())
     });
-    assert_eq!("401", place.curl(&server, &["--user", "ann:a"]).1, "a password that was right once is forgotten");
+    assert_eq!(
+        "401",
+        place.curl(&server, &["--user", "ann:a"]).1,
+        "a password that was right once is forgotten"
+    );
     place.put("web.yml", "");
     let hangup = format!("kill -HUP {}", server.id());
     assert!(Command::new("sh").args(["-c", &hangup]).status().unwrap().success());
@@ -382,9 +389,18 @@ fn what_is_wrong_with_the_web_configuration_stops_the_start() {
     for (web, expected) in [
         ("tls_server_config:\n  cert_file: none.crt\n  key_file: server.key\n", "web.yml:2:14: cannot read "),
         ("tls_server_config:\n  cert_file: huge.crt\n  key_file: server.key\n", "larger than 1048576 bytes"),
-        ("tls_server_config:\n  cert_file: server.key\n  key_file: server.key\n", "web.yml:2:14: no PEM certificate"),
-        ("tls_server_config:\n  cert_file: server.crt\n  key_file: ca.crt\n", "web.yml:3:13: no PEM private key"),
-        ("tls_server_config:\n  cert_file: server.crt\n  key_file: other.key\n", "does not belong to the certificate"),
+        (
+            "tls_server_config:\n  cert_file: server.key\n  key_file: server.key\n",
+            "web.yml:2:14: no PEM certificate",
+        ),
+        (
+            "tls_server_config:\n  cert_file: server.crt\n  key_file: ca.crt\n",
+            "web.yml:3:13: no PEM private key",
+        ),
+        (
+            "tls_server_config:\n  cert_file: server.crt\n  key_file: other.key\n",
+            "does not belong to the certificate",
+        ),
         ("tls_server_confg: {}\n", "web.yml:1:1: unknown field"),
         ("rate_limit: {interval: 1s}\n", "web.yml:1:13: rate_limit is a key of the exporter toolkit"),
     ] {
@@ -415,7 +431,8 @@ fn prometheus_scrapes_over_https_with_a_password() {
     };
     place.put("strange.crt", &Authority::new("stranger").pem);
     let (good, strange) = (place.path("ca.crt"), place.path("strange.crt"));
-    let jobs = [job("good", &good, "secret"), job("wrong", &good, "guess"), job("strange", &strange, "secret")];
+    let jobs =
+        [job("good", &good, "secret"), job("wrong", &good, "guess"), job("strange", &strange, "secret")];
     let prometheus = Prometheus::with_jobs(&jobs.join(", "));
     within(Duration::from_secs(60), "each job has been scraped", || {
         let up = prometheus.query("up", "job")?;

@@ -77,9 +77,8 @@ pub fn read(path: &Path) -> (Seen, Result<WebConfig, String>) {
     let mut seen = Seen::default();
     seen.look_at(path);
     let bytes = contents(path).map_err(|what| format!("cannot read {}: {what}", path.display()));
-    let text = bytes.and_then(|bytes| {
-        String::from_utf8(bytes).map_err(|_| format!("{}:1:1: not UTF-8", path.display()))
-    });
+    let text = bytes
+        .and_then(|bytes| String::from_utf8(bytes).map_err(|_| format!("{}:1:1: not UTF-8", path.display())));
     let config = text.and_then(|text| parse(path, &text, &mut seen));
     (seen, config)
 }
@@ -92,8 +91,7 @@ pub fn read(path: &Path) -> (Seen, Result<WebConfig, String>) {
 pub fn parse(path: &Path, text: &str, seen: &mut Seen) -> Result<WebConfig, String> {
     let shown = path.display().to_string();
     // An empty file is a configuration that asks for nothing.
-    let file: Option<WebFile> =
-        serde_saphyr::from_str(text).map_err(|error| located(&shown, &error))?;
+    let file: Option<WebFile> = serde_saphyr::from_str(text).map_err(|error| located(&shown, &error))?;
     let mut reader = Reader { folder: path.parent().unwrap_or(Path::new("")), seen };
     let access = reader.access(file.unwrap_or_default());
     let (access, remarks) =
@@ -171,9 +169,12 @@ impl Reader<'_> {
         let http = file.http_server_config.unwrap_or_default();
         let mut remarks = Vec::new();
         if http.http2 == Some(true) {
-            remarks.push("http_server_config: http2 is a key of the exporter toolkit; only HTTP/1.1 is spoken here");
+            remarks.push(
+                "http_server_config: http2 is a key of the exporter toolkit; only HTTP/1.1 is spoken here",
+            );
         }
-        let headers = http.headers.unwrap_or_default().into_iter().map(header).collect::<Result<Vec<_>, _>>()?;
+        let headers =
+            http.headers.unwrap_or_default().into_iter().map(header).collect::<Result<Vec<_>, _>>()?;
         Ok((Access { tls, users, headers: headers.into_iter().flatten().collect() }, remarks))
     }
 
@@ -248,9 +249,8 @@ impl Reader<'_> {
             (None, Some(path)) => {
                 let full = self.folder.join(&path.value);
                 self.seen.look_at(&full);
-                let bytes = contents(&full).map_err(|what| {
-                    wrong(path, format!("cannot read {}: {what}", full.display()))
-                })?;
+                let bytes = contents(&full)
+                    .map_err(|what| wrong(path, format!("cannot read {}: {what}", full.display())))?;
                 Ok(Some(Pem { at: path.referenced, bytes }))
             }
             (None, None) => Ok(None),
@@ -267,6 +267,10 @@ struct Pem {
 /// A file, unless it is larger than any of these has a reason to be.
 fn contents(path: &Path) -> Result<Vec<u8>, String> {
     let mut bytes = Vec::new();
+    // A pipe would be waited for, for ever.
+    if !fs::metadata(path).map_err(|error| error.to_string())?.is_file() {
+        return Err("not a file".to_owned());
+    }
     let file = fs::File::open(path).map_err(|error| error.to_string())?;
     file.take(SIZE_MAX + 1).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
     if bytes.len() as u64 > SIZE_MAX { Err(format!("larger than {SIZE_MAX} bytes")) } else { Ok(bytes) }
@@ -385,23 +389,47 @@ mod tests {
         for (text, expected) in [
             ("tls_server_confg: {}\n", "web.yml:1:1: unknown field"),
             ("tls_server_config:\n  cert_fil: x\n", "web.yml:2:3: unknown field"),
-            ("tls_server_config:\n  client_allowed_sans: [a]\n", "web.yml:2:24: client_allowed_sans is a key of the"),
+            (
+                "tls_server_config:\n  client_allowed_sans: [a]\n",
+                "web.yml:2:24: client_allowed_sans is a key of the",
+            ),
             ("rate_limit: {interval: 1s}\n", "web.yml:1:13: rate_limit is a key of the exporter toolkit"),
             ("tls_server_config: {cert: x, cert_file: y}\n", "web.yml:1:27: both cert and cert_file"),
             ("tls_server_config:\n  cert_file: a\n", "web.yml:2:14: cannot read a: "),
-            ("tls_server_config: {client_auth_type: NoClientCert}\n", "web.yml:1:20: one of cert and cert_file"),
-            ("tls_server_config: {client_auth_type: RequireAnyClientCert}\n", "web.yml:1:39: client_auth_type Req"),
+            (
+                "tls_server_config: {client_auth_type: NoClientCert}\n",
+                "web.yml:1:20: one of cert and cert_file",
+            ),
+            (
+                "tls_server_config: {client_auth_type: RequireAnyClientCert}\n",
+                "web.yml:1:39: client_auth_type Req",
+            ),
             ("tls_server_config: {client_ca: x}\n", "web.yml:1:20: client_ca without"),
-            ("tls_server_config: {cert: a, key: b, min_version: TLS11}\n", "web.yml:1:51: TLS11 is not supported"),
+            (
+                "tls_server_config: {cert: a, key: b, min_version: TLS11}\n",
+                "web.yml:1:51: TLS11 is not supported",
+            ),
             ("tls_server_config: {cert: a, key: b}\n", "web.yml:1:27: no PEM certificate in it"),
-            ("tls_server_config: {cert: a, key: b, cipher_suites: [RC4]}\n", "web.yml:1:53: cipher suite \"RC4\""),
+            (
+                "tls_server_config: {cert: a, key: b, cipher_suites: [RC4]}\n",
+                "web.yml:1:53: cipher suite \"RC4\"",
+            ),
             ("tls_server_config: {cert: a, key: b, curve_preferences: [CurveP521]}\n", "web.yml:1:57: curve"),
             ("basic_auth_users:\n  ann: secret\n", "web.yml:2:8: \"ann\": the password is no bcrypt hash"),
             ("basic_auth_users:\n  ann: [secret]\n", "web.yml:2:8: "),
             ("basic_auth_users: {ann: a, ann: secret}\n", "web.yml:1:28: "),
-            ("http_server_config: {headers: {Server: secret}}\n", "web.yml:1:40: the header \"Server\" cannot be set"),
-            ("http_server_config: {headers: {X-Frame-Options: x}}\n", "web.yml:1:49: X-Frame-Options may be deny or"),
-            ("http_server_config: {headers: {X-XSS-Protection: \"a\\nb\"}}\n", "web.yml:1:50: the value of X-XSS"),
+            (
+                "http_server_config: {headers: {Server: secret}}\n",
+                "web.yml:1:40: the header \"Server\" cannot be set",
+            ),
+            (
+                "http_server_config: {headers: {X-Frame-Options: x}}\n",
+                "web.yml:1:49: X-Frame-Options may be deny or",
+            ),
+            (
+                "http_server_config: {headers: {X-XSS-Protection: \"a\\nb\"}}\n",
+                "web.yml:1:50: the value of X-XSS",
+            ),
             ("basic_auth_users: secret: secret: [\n", "web.yml:1:"),
         ] {
             let objection = objection(text);

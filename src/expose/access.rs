@@ -25,8 +25,7 @@ pub struct Access {
 impl Access {
     /// Whether this lets somebody in whom the other one keeps out for want of TLS, a password or a certificate.
     pub fn is_weaker_than(&self, other: &Self) -> bool {
-        let asks_for_certificate =
-            |access: &Self| access.tls.as_ref().is_some_and(Tls::asks_for_certificate);
+        let asks_for_certificate = |access: &Self| access.tls.as_ref().is_some_and(Tls::asks_for_certificate);
         (self.tls.is_none() && other.tls.is_some())
             || (self.users.is_none() && other.users.is_some())
             || (!asks_for_certificate(self) && asks_for_certificate(other))

@@ -63,7 +63,8 @@ const NOT_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; c
 type RouteBody = Pin<Box<dyn Body<Data = Bytes, Error = warp::Error> + Send>>;
 
 /// What answers a request that has passed the door. It may take some time of its thread.
-type Routes = dyn Fn(Request<String>) -> Pin<Box<dyn Future<Output = Response<RouteBody>> + Send>> + Send + Sync;
+type Routes =
+    dyn Fn(Request<String>) -> Pin<Box<dyn Future<Output = Response<RouteBody>> + Send>> + Send + Sync;
 
 /// What a server is made of.
 pub struct Parts {
@@ -138,11 +139,7 @@ impl Server {
     }
 }
 
-async fn accept(
-    listener: TcpListener,
-    door: Arc<Door>,
-    closing: watch::Receiver<bool>,
-) -> Infallible {
+async fn accept(listener: TcpListener, door: Arc<Door>, closing: watch::Receiver<bool>) -> Infallible {
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
