@@ -1,7 +1,7 @@
 //! TLS by rustls, as the exporter toolkit's `tls_server_config` describes it.
 //!
-//! The cryptography is ring's: it builds with a C compiler alone, and its machine code is a third of aws-lc's. The
-//! answer to what is negotiated is fixed here, so nothing depends on what a machine has installed.
+//! The cryptography is ring's, which needs nothing but a C compiler to build. It is named wherever it is used: what
+//! is negotiated depends on no other crate's choice and on nothing that a machine has installed.
 
 use rustls::crypto::{CryptoProvider, SupportedKxGroup, ring};
 use rustls::pki_types::pem::{self, PemObject};

@@ -191,6 +191,10 @@ fn objection<I: Body>(request: &Request<I>) -> Option<Response<Bytes>> {
     if !request.body().is_end_stream() || headers.contains_key("transfer-encoding") || lengths > 1 {
         return Some(plain(StatusCode::BAD_REQUEST, "a request has no body here"));
     }
+    // `host:80` and `*` are targets too (RFC 9112 §3.2), and warp panics where there is no path.
+    if !request.uri().path_and_query().is_some_and(|target| target.as_str().starts_with('/')) {
+        return Some(plain(StatusCode::BAD_REQUEST, "no path"));
+    }
     let hosts = headers.get_all(HOST).iter().count();
     if hosts > 1 || (hosts == 0 && request.version() == Version::HTTP_11) {
         return Some(plain(StatusCode::BAD_REQUEST, "not one Host header"));
