@@ -332,6 +332,7 @@ fn read_all(mut client: TcpStream) -> String {
         match client.read(&mut part) {
             Ok(0) => break,
             Ok(length) => bytes.extend_from_slice(&part[..length]),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(error) if matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe) => break,
             Err(error) => panic!("the server keeps the connection open: {error}"),
         }
