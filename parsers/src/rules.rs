@@ -41,7 +41,7 @@ const SET_BYTES: usize = 16 << 20;
 const SET_CACHE_BYTES: usize = 16 << 20;
 
 /// One rule.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Rule {
     /// What it is called in reports.
     pub name: String,
@@ -79,13 +79,6 @@ pub struct RuleSet {
     /// Each way of writing pairs that a rule asks for, once.
     pairs: Vec<Pairs>,
     sees_taken: bool,
-}
-
-/// By the rules: all else is made of them.
-impl PartialEq for RuleSet {
-    fn eq(&self, other: &Self) -> bool {
-        self.rules == other.rules
-    }
 }
 
 impl RuleSet {
@@ -240,13 +233,6 @@ impl Rule {
 pub struct Glob {
     pattern: String,
     regex: Regex,
-}
-
-/// By their patterns.
-impl PartialEq for Glob {
-    fn eq(&self, other: &Self) -> bool {
-        self.pattern == other.pattern
-    }
 }
 
 impl Glob {

@@ -1,6 +1,7 @@
 //! Another configuration while the follower runs: positions stay, and what lines have added up to is what a restart
 //! with that configuration would make of it.
 
+use super::discover::roots;
 use super::store::SavedSource;
 use super::{Follower, Settings, fallback_of_stdin};
 use crate::state::{Role, Rules};
@@ -55,7 +56,7 @@ impl Follower {
             source.fall_back_on(self.fallback(source.is_named, is.is_listed));
             source.offset_minutes = is.offset_minutes;
             source.line_max = self.settings.line_max;
-            source.roots = source.roots.map(|_| self.settings.allowed_roots.clone());
+            source.roots = source.roots.map(|_| roots(&source.watched, &self.settings.allowed_roots));
             self.sources.push(source);
         }
         if let Some((stdin, ..)) = &mut self.stdin {

@@ -2,8 +2,8 @@
 
 use super::web::{WebFile, accepted};
 use super::{followed, workers};
-use crate::collect::worker::Rule;
 use crate::collect::textfile::{self, TextFiles};
+use crate::collect::worker::Rule;
 use crate::collect::{self, Collection, Context, Readings};
 use crate::config::{Command, Config, RunFlags, Stop};
 use crate::expose::access::LiveAccess;
@@ -50,11 +50,7 @@ pub(super) struct Measuring {
 }
 
 impl Measuring {
-    pub(super) fn start(
-        board: &Arc<Board>,
-        measured: Measured,
-        rules: &Arc<[Rule]>,
-    ) -> io::Result<Self> {
+    pub(super) fn start(board: &Arc<Board>, measured: Measured, rules: &Arc<[Rule]>) -> io::Result<Self> {
         let context = Context::new(measured.collectors.clone(), workers::names(board.clone()));
         let context = Context { rules: rules.clone(), ..context };
         let mut _collection = Collection::start(&context, &board.readings)?;

@@ -39,20 +39,6 @@ enum Kind {
     Pairs(Pairs, Vec<Condition>, usize),
 }
 
-/// By what is written; the places follow from the other rules.
-impl PartialEq for Matcher {
-    fn eq(&self, other: &Self) -> bool {
-        match (&self.0, &other.0) {
-            (Kind::Regex(one, _), Kind::Regex(other, _)) => one.as_str() == other.as_str(),
-            (Kind::Json(one), Kind::Json(other)) => one == other,
-            (Kind::Pairs(pairs, one, _), Kind::Pairs(other_pairs, other, _)) => {
-                pairs == other_pairs && one == other
-            }
-            _ => false,
-        }
-    }
-}
-
 /// Why a regular expression cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BadRegex {
