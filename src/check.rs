@@ -22,7 +22,7 @@ const MEASURED: [&str; 4] = ["host_", "cgroup_", "gpu_", "model_worker_"];
 ///
 /// When standard output is closed.
 pub fn run(config: &Config, flags: &CheckFlags) -> io::Result<End> {
-    let settings = match config.settings(&[], &flags.follow, &flags.fold) {
+    let settings = match config.settings(&[], &flags.follow, &flags.fold, flags.web.show_lines) {
         Ok(settings) => settings,
         Err(Stop::Usage(text) | Stop::Help(text)) => return Ok(End::Usage(text)),
     };

@@ -168,6 +168,7 @@ impl Config {
         paths: &[PathBuf],
         follow: &FollowFlags,
         fold: &FoldFlags,
+        keep_lines: bool,
     ) -> Result<Settings, Stop> {
         Ok(Settings {
             paths: self.watched_paths(paths)?.into_iter().filter_map(Place::log).collect(),
@@ -178,6 +179,7 @@ impl Config {
             commit_interval: follow.commit_interval,
             line_max: fold.limit_line_bytes as usize,
             state_dir: follow.state_dir.clone(),
+            keep_lines,
         })
     }
 

@@ -71,7 +71,7 @@ impl PretendedServer {
 }
 
 /// How the demo's folder is followed.
-pub fn settings(folder: &Path, line_max: usize) -> Settings {
+pub fn settings(folder: &Path, line_max: usize, keep_lines: bool) -> Settings {
     let path = folder.to_owned();
     Settings {
         paths: vec![WatchedPath {
@@ -88,6 +88,7 @@ pub fn settings(folder: &Path, line_max: usize) -> Settings {
         commit_interval: Duration::from_secs(1),
         line_max,
         state_dir: None,
+        keep_lines,
     }
 }
 

@@ -1,17 +1,22 @@
-//! HTTP: `/metrics`, health, and a page for people.
+//! HTTP: `/metrics`, health, and a page for people with what it shows as JSON.
 //!
 //! A scrape takes what is published at its moment and never waits for a disk, a driver or the follower.
 
 pub mod access;
 pub mod auth;
 mod gzip;
+mod history;
+mod labels;
 mod page;
+mod sample;
 mod scrape;
 pub mod server;
+mod status;
 pub mod text;
 pub mod tls;
 
 pub use scrape::Scraper;
+pub use status::Live;
 
 use crate::publish::{Board, Status};
 use bytes::Bytes;
@@ -33,13 +38,15 @@ pub struct Routes {
     pub scraper: Arc<Scraper>,
     /// What is published.
     pub board: Arc<Board>,
+    /// What the page shows besides.
+    pub live: Arc<Live>,
 }
 
 impl Routes {
     /// All paths as one filter. Methods other than GET and HEAD get 405, unknown paths 404, both without
     /// repeating what was asked.
     pub fn filter(self) -> impl Filter<Extract = (impl Reply,), Error = Infallible> + Clone {
-        let Self { telemetry_path, scraper, board } = self;
+        let Self { telemetry_path, scraper, board, live } = self;
         let readable = warp::get().or(warp::head()).unify();
         let path = warp::path::full().map(|path: warp::path::FullPath| path.as_str().to_owned());
         let query = warp::query::raw().or(warp::any().map(String::new)).unify();
@@ -49,7 +56,8 @@ impl Routes {
             .and(warp::header::headers_cloned())
             .map(move |path: String, query: String, headers: HeaderMap| match path.as_str() {
                 path if path == telemetry_path => scraper.scrape(&query, gzip::is_accepted(&headers)),
-                "/" => page::landing(&board, &telemetry_path),
+                "/" => page::answer(&headers),
+                "/api/v1/status" => live.answer(&board, &scraper, &query, &headers),
                 "/-/healthy" => health(is_alive(&board.status.get()), "follower is stuck"),
                 "/-/ready" => health(board.status.get().is_ready, "catching up"),
                 _ => plain(StatusCode::NOT_FOUND, "not found"),

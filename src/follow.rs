@@ -10,6 +10,7 @@ pub(crate) mod complaints;
 pub(crate) mod cut;
 mod discover;
 mod drive;
+mod last_lines;
 mod listing;
 mod log_file;
 mod pace;
@@ -34,6 +35,7 @@ pub use sources::repeats_by_name;
 use crate::publish::{Board, PathProblem, Published, SourceStatus, Status};
 use crate::state::{Origin, Role, Rules, State, View};
 use complaints::Complaints;
+use last_lines::LastLines;
 use listing::Folders;
 use parsers::{Dialect, Format, RULES};
 use source::Source;
@@ -66,6 +68,8 @@ pub struct Settings {
     pub line_max: usize,
     /// Where state is kept; in memory only if not set.
     pub state_dir: Option<PathBuf>,
+    /// Keep each source's newest lines for the page.
+    pub keep_lines: bool,
 }
 
 /// One PATH and what the configuration says about it.
@@ -128,6 +132,7 @@ pub struct Follower {
     board: Arc<Board>,
     watch: Watch,
     complaints: Complaints,
+    last_lines: LastLines,
     generation: u64,
     is_ready: bool,
     is_catching_up: bool,
@@ -166,6 +171,7 @@ impl Follower {
             None => None,
         };
         let store = Store::new(settings.state_dir.clone());
+        let last_lines = LastLines::new(settings.keep_lines);
         let follower = Self {
             settings,
             state,
@@ -183,6 +189,7 @@ impl Follower {
             board,
             watch: Watch::new(waker.clone()),
             complaints: Complaints::default(),
+            last_lines,
             generation: 0,
             is_ready: false,
             is_catching_up: true,
@@ -299,12 +306,13 @@ impl Follower {
         let offset_minutes = source.offset_minutes;
         let origin =
             Origin { source: facts, server, now, wall: wall_seconds(), labels: &labels, offset_minutes };
-        let (state, complaints) = (&mut self.state, &mut self.complaints);
+        let (state, complaints, last_lines) = (&mut self.state, &mut self.complaints, &mut self.last_lines);
         let (mut proven, mut is_dirty) = (false, false);
         let line_max = self.settings.line_max;
         let mut sink = Sink { state, complaints, name: &name, role, origin: &origin, line_max };
         let read = source.read(&mut changes, |piece, dialect, pending| {
             is_dirty = true;
+            last_lines.note(facts, &piece);
             proven |= sink.take(piece, dialect, pending);
         });
         if proven {
@@ -341,11 +349,12 @@ impl Follower {
             labels: &none,
             offset_minutes: 0,
         };
-        let (state, complaints) = (&mut self.state, &mut self.complaints);
+        let (state, complaints, last_lines) = (&mut self.state, &mut self.complaints, &mut self.last_lines);
         let had_dialect = stdin.dialect();
         let (role, line_max) = (Role::All, self.settings.line_max);
         let mut sink = Sink { state, complaints, name: "stdin", role, origin: &origin, line_max };
         let any = stdin.read(|piece, dialect, pending| {
+            last_lines.note(*source, &piece);
             sink.take(piece, dialect, pending);
         });
         if had_dialect.is_none() && stdin.dialect().is_some_and(|dialect| dialect.format.declares) {
@@ -361,13 +370,15 @@ impl Follower {
             is_active: source.is_active(),
             is_stale: source.is_stale(),
             lag_bytes: source.lag(),
+            last_lines: self.last_lines.of(source.facts),
         });
-        let stdin = self.stdin.iter().map(|(stdin, ..)| SourceStatus {
+        let stdin = self.stdin.iter().map(|(stdin, facts, _)| SourceStatus {
             name: "stdin".to_owned(),
             dialect: stdin.dialect(),
             is_active: stdin.is_open,
             is_stale: false,
             lag_bytes: 0,
+            last_lines: self.last_lines.of(*facts),
         });
         self.board.status.put(Status {
             is_ready: self.is_ready,

@@ -11,7 +11,7 @@
 //!                                                   put(Published) ──┐
 //!  /proc, /sys, NVML ──▶ thread "collect-NAME" ──▶ put(Reading) ────────┤
 //!                                                                    ▼ clone of an Arc
-//!                                            render (kept per publication) ─▶ /metrics, /
+//!                                            render (kept per publication) ─▶ /metrics, /api/v1/status, /
 //! ```
 //!
 //! # The map
@@ -24,7 +24,7 @@
 //! | [`collect`] | host, cgroup, GPU and worker processes, a thread each | the fold, files of logs |
 //! | [`metric`] | what an exposition shows: families, series, values, whoever measured them | where they come from |
 //! | [`publish`] | where the follower and the collectors put and scrapes take | work under its lock |
-//! | [`expose`] | text format, HTTP, page | files, the follower's insides |
+//! | [`expose`] | text format, HTTP, page and its charted past | files, the follower's insides |
 //! | [`instruments`] | what the process measures about itself, by the `prometheus` crate | facts of the fold |
 //! | [`config`] | arguments, environment, file → one valid configuration | being wrong afterwards |
 //! | [`run`] | wiring of the commands | being used by any |

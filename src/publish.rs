@@ -88,6 +88,8 @@ pub struct SourceStatus {
     pub is_stale: bool,
     /// Bytes on disk that have not been consumed.
     pub lag_bytes: u64,
+    /// Its newest records, oldest first, cut and not escaped; none unless they are to be shown.
+    pub last_lines: Option<Vec<String>>,
 }
 
 /// What is wrong with a PATH.
@@ -95,6 +97,8 @@ pub struct SourceStatus {
 pub struct PathProblem {
     /// The PATH as it was given.
     pub path: String,
-    /// One of `absent`, `empty`, `unreadable`, `unrecognised`, `refused`.
+    /// One of `absent`, `empty`, `unreadable`, `outside`, `refused`.
     pub problem: &'static str,
+    /// Who owns it and who we are, where a link leads, or what it repeats.
+    pub detail: Option<String>,
 }

@@ -10,7 +10,7 @@ use crate::config::{Command, Config, DemoFlags, RunFlags, Stop, WebFlags, web_fl
 use crate::exit::End;
 use crate::expose::access::{Access, LiveAccess, Renew};
 use crate::expose::server::{self, Parts, Server, Slots};
-use crate::expose::{Routes, Scraper};
+use crate::expose::{Live, Routes, Scraper};
 use crate::follow::{self, Follower, Look, Settings, Waker};
 use crate::instruments::Instruments;
 use crate::publish::Board;
@@ -59,7 +59,8 @@ pub fn run(config: Config) -> io::Result<End> {
 /// What `run` follows, unless lines would count twice, and the text files that it merges.
 fn followed(config: &Config, flags: &RunFlags) -> Result<(Settings, Option<textfile::Settings>), String> {
     let text = |(Stop::Help(text) | Stop::Usage(text))| text;
-    let settings = config.settings(&flags.paths, &flags.follow, &flags.fold).map_err(text)?;
+    let settings = config.settings(&flags.paths, &flags.follow, &flags.fold, flags.web.show_lines);
+    let settings = settings.map_err(text)?;
     let textfiles = config.textfiles(&flags.paths, &flags.follow, &flags.fold).map_err(text)?;
     follow::repeats_by_name(&settings).map_or(Ok((settings, textfiles)), Err)
 }
@@ -68,7 +69,7 @@ fn run_demo(config: Config) -> io::Result<End> {
     let Command::Demo(DemoFlags { rate, web, fold, .. }) = &config.command else { return Ok(End::Failed) };
     logging::start(fold);
     let server = demo::PretendedServer::start(*rate)?;
-    let settings = demo::settings(server.folder(), fold.limit_line_bytes as usize);
+    let settings = demo::settings(server.folder(), fold.limit_line_bytes as usize, web.show_lines);
     let (folder, path) = (server.folder().to_owned(), web.telemetry_path.clone());
     let is_secured = config.web.as_ref().is_some_and(|(web, _)| web.access.tls.is_some());
     serve(config, settings, None, |addresses| demo::greet(&folder, addresses, is_secured, &path))?;
@@ -139,7 +140,13 @@ async fn serve_until_told(
     let slots = Slots::new(web.max_requests as usize);
     let (ask, asked) = mpsc::channel(1);
     let scraper = Arc::new(Scraper::new(board.clone(), instruments.clone()));
-    let routes = Routes { telemetry_path: web.telemetry_path.clone(), scraper, board };
+    let live = Arc::new(Live::new(&web.telemetry_path, web.show_lines));
+    // It ends with the runtime.
+    let _sampling = tokio::spawn({
+        let (live, board) = (live.clone(), board.clone());
+        async move { live.watch(&board).await }
+    });
+    let routes = Routes { telemetry_path: web.telemetry_path.clone(), scraper, board, live };
     let mut server = Server::new(Parts {
         routes: Parts::routes_of(routes.filter()),
         access: access.clone(),

@@ -424,6 +424,7 @@ impl World {
             commit_interval: Duration::from_secs(1),
             line_max: LINE_MAX,
             state_dir: Some(self.folder.path().join("state")),
+            keep_lines: false,
         };
         let rules = Rules { latency_histograms: false, ..Rules::default() };
         self.board = Arc::default();

@@ -176,6 +176,7 @@ impl Replay {
             commit_interval: Duration::from_secs(1),
             line_max: 1 << 20,
             state_dir: Some(self.folder.path().join("state")),
+            keep_lines: false,
         };
         self.board = Arc::default();
         let follower = Follower::new(settings, self.rules.clone(), self.board.clone(), &Waker::default());

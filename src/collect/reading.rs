@@ -121,14 +121,18 @@ impl Readings {
         self.0.get().iter().flat_map(|post| post.cell.get().hints.clone()).collect()
     }
 
+    /// The readings that are shown at `now`, but for families whose names others chose.
+    pub fn current(&self, now: Instant) -> Vec<Arc<Reading>> {
+        let posts = self.0.get();
+        posts.iter().filter(|post| !post.is_foreign).filter_map(|post| post.current(now)).collect()
+    }
+
     /// The families that are shown at `now` beside families with the names in `taken`: two of one name would make
     /// Prometheus refuse the whole scrape, and what a log says verbatim wins.
     pub fn families(&self, now: Instant, taken: &HashSet<&str>) -> Vec<FamilyView> {
-        let posts = self.0.get();
-        let ours = posts.iter().filter(|post| !post.is_foreign);
-        let readings = ours.filter_map(|post| post.current(now));
-        let mut families: Vec<FamilyView> = readings.flat_map(|reading| reading.families.to_vec()).collect();
-        families.extend(health(&posts, now));
+        let mut families: Vec<FamilyView> =
+            self.current(now).iter().flat_map(|reading| reading.families.to_vec()).collect();
+        families.extend(health(&self.0.get(), now));
         families.retain(|family| !taken.contains(&*family.name));
         families
     }

@@ -209,6 +209,10 @@ pub struct WebFlags {
     #[arg(long = "web.enable-lifecycle", env = "INFEROMETER_WEB_ENABLE_LIFECYCLE", value_name = "BOOL",
           num_args = 0..=1, require_equals = true, default_value_t = false, default_missing_value = "true")]
     pub enable_lifecycle: bool,
+    /// Show the newest lines of each log on the page and in /api/v1/status; they may hold what users have sent
+    #[arg(long = "web.show-lines", env = "INFEROMETER_WEB_SHOW_LINES", value_name = "BOOL",
+          num_args = 0..=1, require_equals = true, default_value_t = false, default_missing_value = "true")]
+    pub show_lines: bool,
     /// How long to go on serving after SIGTERM, so that a last scrape sees the last lines
     #[arg(long = "web.shutdown-linger", env = "INFEROMETER_WEB_SHUTDOWN_LINGER", value_name = "TIME",
           default_value = "0s", value_parser = duration)]
@@ -350,7 +354,7 @@ fn listen_address(text: &str) -> Result<String, String> {
 }
 
 fn telemetry_path(text: &str) -> Result<String, String> {
-    let taken = text == "/" || text.starts_with("/-/");
+    let taken = ["/", "/api/v1/status"].contains(&text) || text.starts_with("/-/");
     let legal =
         text.starts_with('/') && text.bytes().all(|byte| byte.is_ascii_graphic() && !b"?#%".contains(&byte));
     if legal && !taken {

@@ -1,90 +1,112 @@
-//! The landing page: what is followed, what is wrong, where the metrics are.
+//! The page at `/`: one document for people, drawn by the browser from `/api/v1/status`.
+//!
+//! Its parts are files of their own (`page/`), put together when this is compiled. Nothing of a log is in the
+//! document. The script puts names and values from outside into the page as text and never as markup, and the policy
+//! lets nothing run or load but the document's own style and script, known by their hashes.
 
-use super::respond;
-use crate::publish::{Board, Status};
+use super::{gzip, respond};
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
-use std::fmt::Write;
-use warp::http::{HeaderValue, Response, StatusCode};
+use ring::digest::{SHA256, digest};
+use std::sync::LazyLock;
+use warp::http::{HeaderMap, HeaderValue, Response, StatusCode};
 
-/// Nothing but the page's own style may load or run, whatever a log manages to put on it.
-const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+const STYLE: &str = include_str!("page/style.css");
+const SCRIPT: &str = include_str!("page/app.js");
+const FRAME: &str = include_str!("page/index.html");
 
-const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}\
-table{border-collapse:collapse;width:100%}th,td{text-align:left;padding:.25rem .5rem;border-bottom:1px solid #8884}\
-td.n{text-align:right;font-variant-numeric:tabular-nums}:root{color-scheme:light dark}";
+/// The document as it is sent.
+struct Document {
+    plain: Bytes,
+    packed: Option<Bytes>,
+    policy: String,
+    tag: String,
+}
 
-/// The page at `/`.
-pub(crate) fn landing(board: &Board, telemetry_path: &str) -> Response<Bytes> {
-    let mut response = respond(
-        StatusCode::OK,
-        "text/html; charset=utf-8",
-        html(&board.status.get(), &board.readings.hints(), telemetry_path),
+static DOCUMENT: LazyLock<Document> = LazyLock::new(|| {
+    let plain = FRAME.replacen("/*STYLE*/", STYLE, 1).replacen("/*SCRIPT*/", SCRIPT, 1);
+    let policy = format!(
+        "default-src 'none'; script-src '{}'; style-src '{}'; img-src data:; connect-src 'self'; base-uri 'none'; \
+         form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'",
+        hash(SCRIPT),
+        hash(STYLE)
     );
-    response.headers_mut().insert("content-security-policy", HeaderValue::from_static(POLICY));
-    response
+    let tag = format!("\"{}\"", hash(&plain));
+    let packed = gzip::compress(plain.as_bytes()).map(Bytes::from);
+    Document { plain: plain.into(), packed, policy, tag }
+});
+
+/// As a Content-Security-Policy names a source.
+fn hash(text: &str) -> String {
+    format!("sha256-{}", BASE64_STANDARD.encode(digest(&SHA256, text.as_bytes())))
 }
 
-fn html(status: &Status, collectors_hints: &[String], telemetry_path: &str) -> String {
-    let mut sources = String::new();
-    for source in &status.sources {
-        let name = escape(&source.name);
-        let format = source.dialect.map_or("not recognised yet".to_owned(), |dialect| dialect.to_string());
-        let active = if source.is_active { "yes" } else { "no" };
-        let lag = source.lag_bytes;
-        append(&mut sources, format_args!("<tr><td>{name}<td>{format}<td>{active}<td class=n>{lag}</tr>\n"));
-    }
-    let mut notes = String::new();
-    for problem in &status.problems {
-        append(&mut notes, format_args!("<li>{}: {}</li>\n", escape(&problem.path), problem.problem));
-    }
-    for hint in status.hints.iter().chain(collectors_hints) {
-        append(&mut notes, format_args!("<li>{}</li>\n", escape(hint)));
-    }
-    if notes.is_empty() {
-        notes.push_str("<li>Nothing to report.</li>\n");
-    }
-    let state = if status.is_ready { "following" } else { "catching up" };
-    let path = escape(telemetry_path);
-    format!(
-        "<!doctype html>\n<html lang=en><meta charset=utf-8><meta name=viewport content=\"width=device-width\">\
-         <title>inferometer</title><style>{STYLE}</style>\n\
-         <h1>inferometer {version}</h1>\n<p>State: {state}. Metrics: <a href=\"{path}\">{path}</a>.</p>\n\
-         <h2>Sources</h2>\n<table><tr><th>file<th>format<th>open<th>unread bytes</tr>\n{sources}</table>\n\
-         <h2>Notes</h2>\n<ul>\n{notes}</ul></html>\n",
-        version = env!("CARGO_PKG_VERSION"),
-    )
-}
-
-fn append(text: &mut String, what: std::fmt::Arguments<'_>) {
-    let written = text.write_fmt(what);
-    debug_assert!(written.is_ok(), "a String takes everything");
-}
-
-/// Text as HTML shows it, in content and in quoted attributes.
-fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '"' => escaped.push_str("&quot;"),
-            '\'' => escaped.push_str("&#39;"),
-            other => escaped.push(other),
+/// The page.
+pub(super) fn answer(headers: &HeaderMap) -> Response<Bytes> {
+    const HTML: &str = "text/html; charset=utf-8";
+    let tag = DOCUMENT.tag.as_bytes();
+    let is_known = headers.get_all("if-none-match").iter().any(|value| value.as_bytes() == tag);
+    let packed = DOCUMENT.packed.as_ref().filter(|_| gzip::is_accepted(headers));
+    let mut response = match (is_known, packed) {
+        (true, _) => respond(StatusCode::NOT_MODIFIED, HTML, ""),
+        (false, Some(packed)) => {
+            let mut response = respond(StatusCode::OK, HTML, packed.clone());
+            response.headers_mut().insert("content-encoding", HeaderValue::from_static("gzip"));
+            response
         }
+        (false, None) => respond(StatusCode::OK, HTML, DOCUMENT.plain.clone()),
+    };
+    let own = [
+        ("content-security-policy", HeaderValue::from_str(&DOCUMENT.policy)),
+        ("etag", HeaderValue::from_str(&DOCUMENT.tag)),
+    ];
+    let fixed = [
+        ("cache-control", "no-cache"),
+        ("referrer-policy", "no-referrer"),
+        ("vary", "accept-encoding"),
+        ("x-frame-options", "DENY"),
+    ];
+    let headers = response.headers_mut();
+    for (name, value) in own {
+        // Both are made of base64 and words.
+        headers.extend(value.ok().map(|value| (warp::http::HeaderName::from_static(name), value)));
     }
-    escaped
+    for (name, value) in fixed {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    response
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::publish::SourceStatus;
 
     #[test]
-    fn names_from_outside_are_text_and_never_markup() {
-        let sources = vec![SourceStatus { name: "<script>\"'".to_owned(), ..SourceStatus::default() }];
-        let page = html(&Status { sources, ..Status::default() }, &[], "/metrics");
-        assert!(page.contains("<td>&lt;script&gt;&quot;&#39;<td>") && !page.contains("<script>"), "{page}");
+    fn the_document_is_whole_and_loads_nothing() {
+        let text = std::str::from_utf8(&DOCUMENT.plain).unwrap();
+        assert!(text.contains(STYLE) && text.contains(SCRIPT));
+        assert!(!STYLE.contains("</style") && !SCRIPT.contains("</script"));
+        for word in
+            ["http://", "https://", "innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval("]
+        {
+            let text = text.replace("http://www.w3.org/2000/svg", "");
+            assert!(!text.contains(word), "{word}");
+        }
+    }
+
+    #[test]
+    fn the_policy_names_the_documents_own_parts() {
+        let text = std::str::from_utf8(&DOCUMENT.plain).unwrap();
+        let between = |from: &str, to: &str| text.split_once(from).unwrap().1.split_once(to).unwrap().0;
+        let headers = answer(&HeaderMap::new()).headers().clone();
+        let policy = headers["content-security-policy"].to_str().unwrap();
+        assert!(policy.starts_with("default-src 'none'; script-src 'sha256-"), "{policy}");
+        for part in [between("<style>", "</style>"), between("<script>", "</script>")] {
+            assert!(policy.contains(&hash(part)), "{policy}");
+        }
+        assert!(!policy.contains("unsafe"), "{policy}");
+        let again = HeaderMap::from_iter([(warp::http::header::IF_NONE_MATCH, headers["etag"].clone())]);
+        assert_eq!(StatusCode::NOT_MODIFIED, answer(&again).status());
     }
 }

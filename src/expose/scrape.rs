@@ -77,7 +77,8 @@ impl Scraper {
         rendered.text.clone()
     }
 
-    fn own_families(&self, published: &Published) -> Vec<FamilyView> {
+    /// What is true of this process right now.
+    pub(super) fn own_families(&self, published: &Published) -> Vec<FamilyView> {
         let mut families = published.view.own.clone();
         families.extend(status_families(&self.board.status.get()));
         let log = published.view.log.iter().map(|family| &*family.name).collect();

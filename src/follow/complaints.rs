@@ -60,7 +60,12 @@ impl Complaints {
                 "outside"
             }
         };
-        PathProblem { path: path.to_string_lossy().into_owned(), problem: word }
+        let detail = match problem {
+            Problem::Absent | Problem::Empty => None,
+            Problem::Unreadable(who) => Some(who.clone()),
+            Problem::Outside(link) => Some(link.to_string_lossy().into_owned()),
+        };
+        PathProblem { path: path.to_string_lossy().into_owned(), problem: word, detail }
     }
 
     /// A PATH stands for files now.
@@ -80,7 +85,8 @@ impl Complaints {
                  give only one of them, or --source.allow-repeats"
             );
         }
-        PathProblem { path: path.to_string_lossy().into_owned(), problem: "refused" }
+        let detail = Some(other.to_owned());
+        PathProblem { path: path.to_string_lossy().into_owned(), problem: "refused", detail }
     }
 
     /// Says what is wrong with a file, when it has changed.

@@ -41,6 +41,7 @@ impl Follower {
             self.complaints.forget(&facts.name);
         }
         self.state.retire_source(facts);
+        self.last_lines.forget(facts);
         let folder = folder_of(live);
         let is_other = |path: &Path| folder_of(path) == folder;
         let has_others = self.sources.iter().any(|source| is_other(&source.live_path))

@@ -166,6 +166,7 @@ pub(super) fn fixed(flags: &RunFlags) -> Vec<(&'static str, String)> {
         ("web.telemetry-path", web.telemetry_path.clone()),
         ("web.config.file", format!("{:?}", web.web_config)),
         ("web.enable-lifecycle", web.enable_lifecycle.to_string()),
+        ("web.show-lines", web.show_lines.to_string()),
         ("web.shutdown-linger", format!("{:?}", web.shutdown_linger)),
         ("state.dir", format!("{:?}", follow.state_dir)),
         ("from", format!("{:?}", follow.from)),

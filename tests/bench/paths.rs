@@ -73,6 +73,7 @@ pub(crate) fn follow(file: &Path, format: &'static Format, latency_histograms: b
         commit_interval: Duration::from_secs(1),
         line_max: 64 * 1024,
         state_dir: None,
+        keep_lines: false,
     };
     let board = Arc::new(Board::default());
     let mut follower = Follower::new(settings, rules(latency_histograms), board.clone(), &Waker::default())

@@ -27,7 +27,7 @@ fuzz_target!(|text: &[u8]| {
 /// What of a log meets a configuration: types and buckets by name, labels beside those of the lines.
 fn fold(config: &Config) {
     let Command::Run(flags) = &config.command else { return };
-    let Ok(settings) = config.settings(&[], &flags.follow, &flags.fold) else { return };
+    let Ok(settings) = config.settings(&[], &flags.follow, &flags.fold, flags.web.show_lines) else { return };
     let rules = &config.rules;
     let named = rules.types.keys().chain(rules.buckets.keys());
     let mut lines: Vec<String> = named.map(|name| metric(name, "ms", ",requestID:a,b")).collect();
