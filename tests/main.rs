@@ -26,6 +26,7 @@ mod hostile;
 mod identity;
 mod kill;
 mod limits;
+mod page;
 mod pods;
 mod prometheus;
 mod properties;

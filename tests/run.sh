@@ -67,6 +67,7 @@ unshare util-linux
 nsenter util-linux
 mount mount
 mkfifo coreutils
+chromium chromium
 /etc/ssl/certs/ca-certificates.crt ca-certificates
 END
     if [ ${#missing[@]} -eq 0 ]; then

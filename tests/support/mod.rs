@@ -1,5 +1,6 @@
 //! What the integration tests share; none of it calls the library, so that it can contradict it.
 
+pub(crate) mod browser;
 pub(crate) mod compare;
 pub(crate) mod events;
 pub(crate) mod exposition;

@@ -242,9 +242,9 @@ impl Server {
         peak_memory(self.child.id())
     }
 
-    /// The page for people.
+    /// What the page for people shows: it draws itself from this.
     pub(crate) fn page(&self) -> String {
-        http::get(self.address, "/").body
+        http::get(self.address, "/api/v1/status").body
     }
 
     /// What it has logged so far.
