@@ -227,6 +227,7 @@ impl Told {
             commit_interval: Duration::from_secs(1),
             line_max: 1 << 16,
             state_dir: Some(node.0.state()),
+            keep_lines: false,
         };
         let board = Arc::<Board>::default();
         let rules = Arc::new(Rules { series_limit: 50, ..Rules::default() });
