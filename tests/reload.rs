@@ -106,6 +106,47 @@ fn a_bad_file_keeps_the_old_configuration_and_says_so() {
 }
 
 #[test]
+fn rules_of_the_user_and_text_files_change_too() {
+    let place = Place::new("");
+    let (log, text) = (place.0.path().join("own.log"), place.0.path().join("other.prom"));
+    let write = |count: usize| append(&log, "job done took=2\n".repeat(count));
+    fs::write(&text, "other_value 7\n").unwrap();
+    let put = |rules: &[(&str, &str)], extra: &str| {
+        let rule = |(name, what): &(&str, &str)| {
+            format!("  - {{regex: 'took=(?P<took>\\d)$', metrics: [{{name: {name}, {what}}}]}}\n")
+        };
+        let rules: String = rules.iter().map(rule).collect();
+        let rules = if rules.is_empty() { rules } else { format!("rules:\n{rules}") };
+        place.put(&format!("sources:\n  - {{path: {}}}\n{extra}{rules}", log.display()));
+    };
+    let (jobs, seconds) =
+        (("own_jobs_total", "type: counter"), ("own_seconds_total", "type: counter, value: took"));
+    write(1);
+    put(&[], "");
+    let server = place.run(&["--web.enable-lifecycle"]);
+    let becomes = |name: &str, expected: Option<f64>| {
+        eventually(&format!("{name} = {expected:?}"), || (server.value(name, &[]) == expected).then_some(()));
+    };
+    put(&[jobs], "");
+    reload(&server);
+    write(2);
+    let counted = |name: &str| server.value(name, &[]);
+    eventually("lines go to the new rule", || (counted("own_jobs_total")? >= 2.0).then_some(()));
+    let before = counted("own_jobs_total").unwrap();
+    put(&[jobs, seconds], &format!("  - {{path: {}}}\n", text.display()));
+    reload(&server);
+    write(3);
+    becomes("own_seconds_total", Some(6.0));
+    becomes("own_jobs_total", Some(before + 3.0));
+    eventually("the text file is merged", || counted("other_value"));
+    put(&[seconds], "");
+    reload(&server);
+    write(1);
+    becomes("own_seconds_total", Some(8.0));
+    assert_eq!((None, None), (counted("own_jobs_total"), counted("other_value")));
+}
+
+#[test]
 fn paths_come_and_go_and_each_line_counts_once() {
     let place = Place::new("");
     let sources = |folders: &[&str]| {
