@@ -221,7 +221,7 @@ fn a_line_of_parts_counts_once_over_a_crash_between_them() {
         server.value("inferometer_lines_total", &[("source", "0.log"), ("outcome", outcome)])
     };
     assert_eq!((Some(4.0), Some(0.0)), (lines(&server, "parsed"), lines(&server, "rejected")));
-    assert!(server.page().contains("<td>torchserve in cri<td>"), "{}", server.page());
+    assert!(server.page().contains("\"format\":\"torchserve in cri\""), "{}", server.page());
     // What is never finished is torn.
     let output = replay_input(&[], [wrapped(&requests(1), |line| cri("stdout", "F", line)), first].concat());
     assert!(stderr(&output).contains("1 parsed, 0 ignored, 0 rejected, 1 torn"), "{}", stderr(&output));
