@@ -4,7 +4,7 @@
 
 use inferometer::expose::access::{Access, LiveAccess};
 use inferometer::expose::server::{Parts, Server, Slots};
-use inferometer::expose::{Routes, Scraper};
+use inferometer::expose::{Live, Routes, Scraper};
 use inferometer::instruments::Instruments;
 use inferometer::publish::Board;
 use libfuzzer_sys::fuzz_target;
@@ -16,7 +16,8 @@ static SERVED: LazyLock<(Runtime, Server)> = LazyLock::new(|| {
     let instruments = Instruments::new().expect("names of ours");
     let board = Arc::new(Board::default());
     let scraper = Arc::new(Scraper::new(board.clone(), instruments.clone()));
-    let routes = Routes { telemetry_path: "/metrics".to_owned(), scraper, board };
+    let live = Arc::new(Live::new("/metrics", false));
+    let routes = Routes { telemetry_path: "/metrics".to_owned(), scraper, board, live };
     let server = Server::new(Parts {
         routes: Parts::routes_of(routes.filter()),
         access: LiveAccess::new(Access::default(), None),
