@@ -126,6 +126,7 @@ impl Config {
             rules.gauge_ttl = fold.gauge_ttl.as_secs();
             rules.series_ttl = fold.series_ttl.as_secs();
         }
+        rules.created = web_flags(&command).is_some_and(|web| web.openmetrics_created);
         let processes = file.processes.iter().map(|entry| {
             entry.rule().map_err(|(at, error)| misplaced(config_file.as_deref(), at, &error.to_string()))
         });

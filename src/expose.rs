@@ -7,6 +7,8 @@ pub mod auth;
 mod gzip;
 mod history;
 mod labels;
+mod negotiate;
+pub mod openmetrics;
 mod page;
 mod sample;
 mod scrape;
@@ -20,6 +22,7 @@ pub use status::Live;
 
 use crate::publish::{Board, Status};
 use bytes::Bytes;
+use negotiate::Wanted;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
@@ -55,7 +58,7 @@ impl Routes {
             .and(query)
             .and(warp::header::headers_cloned())
             .map(move |path: String, query: String, headers: HeaderMap| match path.as_str() {
-                path if path == telemetry_path => scraper.scrape(&query, gzip::is_accepted(&headers)),
+                path if path == telemetry_path => scraper.scrape(&query, Wanted::of(&headers)),
                 "/" => page::answer(&headers),
                 "/api/v1/status" => live.answer(&board, &scraper, &query, &headers),
                 "/-/healthy" => health(is_alive(&board.status.get()), "follower is stuck"),

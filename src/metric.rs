@@ -3,6 +3,10 @@
 //! Lines are folded into these by `state`, the host and the GPUs are read into these by `collect`, and `expose`
 //! writes them down. They are immutable once published.
 
+mod exemplar;
+
+pub use exemplar::{Exemplar, Exemplars};
+
 use parsers::Kind;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -60,6 +64,11 @@ pub struct FamilyView {
     pub bounds: Arc<[f64]>,
     /// Its series.
     pub series: Vec<SeriesView>,
+    /// Exemplars of its first series, in their order; there may be fewer than series.
+    pub exemplars: Vec<Option<Exemplars>>,
+    /// When the first line of its first series was written, in seconds since 1970 and in their order; 0 where nobody
+    /// knows. There may be fewer than series.
+    pub created: Vec<u32>,
 }
 
 /// One series as an exposition shows it.
@@ -74,8 +83,15 @@ pub struct SeriesView {
 impl FamilyView {
     /// A family without series.
     pub fn new(name: &str, help: &str, kind: Type) -> Self {
-        let bounds = Arc::new([]);
-        Self { name: name.to_owned(), help: help.to_owned(), kind, bounds, series: Vec::new() }
+        Self {
+            name: name.to_owned(),
+            help: help.to_owned(),
+            kind,
+            bounds: Arc::new([]),
+            series: Vec::new(),
+            exemplars: Vec::new(),
+            created: Vec::new(),
+        }
     }
 
     /// The names that its samples have.
@@ -127,8 +143,8 @@ impl Histogram {
         Self { cells: [sum.to_bits(), 0].into_iter().chain(counts).collect() }
     }
 
-    /// Takes one observation.
-    pub fn observe(&mut self, bounds: &[f64], value: f64) {
+    /// Takes one observation; tells which bucket it fell into.
+    pub fn observe(&mut self, bounds: &[f64], value: f64) -> usize {
         // The first bucket whose bound is not below the value, as in simpleclient's Histogram.Child.
         let bucket = bounds.partition_point(|bound| *bound < value);
         if let [sum, saw_negative, counts @ ..] = Arc::make_mut(&mut self.cells) {
@@ -138,6 +154,7 @@ impl Histogram {
                 *count += 1;
             }
         }
+        bucket
     }
 
     /// Observations per bucket, not cumulative; the last one is `+Inf`.

@@ -6,7 +6,7 @@
 //!
 //! | bytes | what |
 //! |---|---|
-//! | 0–7 | `INFMTR` and two digits of the format, `04` |
+//! | 0–7 | `INFMTR` and two digits of the format, `05` |
 //! | 8–15 | sequence number; the valid slot with the higher one counts |
 //! | 16–23 | length of the payload |
 //! | 24–31 | XXH64 of the payload, the sequence and the length |
@@ -27,7 +27,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use twox_hash::XxHash64;
 
-const MAGIC: [u8; 8] = *b"INFMTR04";
+const MAGIC: [u8; 8] = *b"INFMTR05";
 const HEADER: usize = 32;
 
 /// The header of a slot that is being written.

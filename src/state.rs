@@ -7,6 +7,7 @@
 
 mod access;
 mod create;
+mod exemplar;
 mod facts;
 mod family;
 mod fold;
@@ -33,6 +34,7 @@ pub use view::View;
 pub use workers::LoadedWorker;
 
 use crate::metric::push_label;
+use exemplar::Cause;
 use family::{Derivation, Family, Room, Seen, Taken};
 use identities::{DerivedRoute, Identities, Place, Route};
 use names::Names;
@@ -80,6 +82,7 @@ pub struct State {
     servers: Vec<Server>,
     workers: Workers,
     series: usize,
+    exemplar_bytes: usize,
     no_room: u64,
     requests: Option<usize>,
     identities: Identities,
@@ -116,6 +119,7 @@ impl State {
             servers: Vec::new(),
             workers: Workers::default(),
             series: 0,
+            exemplar_bytes: 0,
             no_room: 0,
             requests: None,
             identities,
@@ -242,6 +246,7 @@ impl State {
         self.series -= dropped;
         if dropped > 0 {
             self.identities.clear();
+            self.measure_exemplars();
         }
     }
 
@@ -268,7 +273,8 @@ impl State {
         let derivation = family.derived.clone();
         // It is refused only after it was given: the server's endpoint has the series then, too.
         let is_negative_counter = family.kind == Some(Kind::Counter) && sample.value < 0.0;
-        let (taken, place) = self.give(at, sample.value, origin);
+        let cause = Cause::new(sample.request_ids.map(str::as_bytes), sample.timestamp, origin);
+        let (taken, place) = self.give(at, sample.value, &cause, origin);
         self.route = place.map(|series| Route { series, derived: None });
         if taken == Taken::New {
             self.note_models(sample);
@@ -287,7 +293,7 @@ impl State {
             self.route = None;
         }
         if let Some(derivation) = derivation {
-            let derived = self.derive(&derivation, sample, origin);
+            let derived = self.derive(&derivation, sample, &cause, origin);
             self.route = self.route.filter(|_| derived.is_some()).map(|route| Route { derived, ..route });
         }
         Ok(())
@@ -308,7 +314,13 @@ impl State {
     }
 
     /// Takes one sample whose identity is known; `false`, with nothing changed, where only parsing can tell.
-    fn take_known(&mut self, identity: &Identity<'_>, route: Route, origin: &Origin<'_>) -> bool {
+    fn take_known(
+        &mut self,
+        identity: &Identity<'_>,
+        seconds: impl FnOnce() -> Option<u64>,
+        route: Route,
+        origin: &Origin<'_>,
+    ) -> bool {
         // A usual value, that no rule refuses whatever the type.
         let value = parsers::number(identity.value).filter(|value| value.is_finite() && *value >= 0.0);
         let Some(value) = value else { return false };
@@ -317,22 +329,34 @@ impl State {
             return false;
         }
         let derived = route.derived.map(|derived| (derived, derived.unit.to_base(value)));
-        if let Some((derived, seconds)) = derived {
+        if let Some((derived, duration)) = derived {
             let is_complete =
                 !derived.counts_requests || derived.requests.is_some() || identity.request_ids.is_none();
-            if !is_complete || !seconds.is_finite() {
+            if !is_complete || !duration.is_finite() {
                 return false;
             }
         }
         let seen = Seen::new(origin.now, origin.server);
-        self.update(route.series, value, seen);
-        if let Some((derived, seconds)) = derived {
-            self.update(derived.series, seconds, seen);
-            if let (Some(place), Some(ids)) = (derived.requests, identity.request_ids) {
-                self.update(place, count(ids), seen);
+        if identity.request_ids.is_some() && (derived.is_some() || self.exemplifies(route.series)) {
+            let cause = Cause::new(identity.request_ids, seconds(), origin);
+            self.update_of(route.series, value, seen, &cause);
+            if let Some((derived, duration)) = derived {
+                self.update_of(derived.series, duration, seen, &cause);
+                if let Some(place) = derived.requests {
+                    self.update_of(place, cause.requests(), seen, &cause);
+                }
             }
+            return true;
+        }
+        self.update(route.series, value, seen);
+        if let Some((derived, duration)) = derived {
+            self.update(derived.series, duration, seen);
         }
         true
+    }
+
+    fn exemplifies(&self, place: Place) -> bool {
+        self.families.get(place.family as usize).is_some_and(Family::has_exemplars)
     }
 
     fn update(&mut self, place: Place, value: f64, seen: Seen) {
@@ -341,10 +365,23 @@ impl State {
         }
     }
 
+    /// The same of a line that names requests. Apart, since all other lines are faster without it.
+    #[inline(never)]
+    fn update_of(&mut self, place: Place, value: f64, seen: Seen, cause: &Cause<'_>) {
+        if let Some(family) = self.families.get_mut(place.family as usize) {
+            let bucket = family.update(place.series as usize, value, seen);
+            let grown = family.exemplify(place.series as usize, bucket, value, cause);
+            if grown > 0 {
+                self.grown(grown);
+            }
+        }
+    }
+
     fn derive(
         &mut self,
         derivation: &Derivation,
         sample: &Sample<'_>,
+        cause: &Cause<'_>,
         origin: &Origin<'_>,
     ) -> Option<DerivedRoute> {
         let seconds = derivation.unit.to_base(sample.value);
@@ -359,9 +396,9 @@ impl State {
                 push_label(&mut self.text, name, value);
             }
         }
-        let (_, series) = self.give(derivation.family, seconds, origin);
+        let (_, series) = self.give(derivation.family, seconds, cause, origin);
         let requests = match (derivation.batch, sample.request_ids) {
-            (Some(batch), Some(ids)) => self.give(batch, count(ids), origin).1,
+            (Some(batch), Some(_)) => self.give(batch, cause.requests(), cause, origin).1,
             _ => None,
         };
         let counts_requests = derivation.batch.is_some();
@@ -370,20 +407,28 @@ impl State {
 
     /// Gives a value to the series of `self.text` plus the source's own labels; the text stays as it is. Tells
     /// which series took it, unless it is one for all that have no room.
-    fn give(&mut self, at: usize, value: f64, origin: &Origin<'_>) -> (Taken, Option<Place>) {
+    fn give(
+        &mut self,
+        at: usize,
+        value: f64,
+        cause: &Cause<'_>,
+        origin: &Origin<'_>,
+    ) -> (Taken, Option<Place>) {
         let bare = self.text.len();
         labels::push_source(&mut self.text, origin.labels);
         let room = Room {
             family: self.rules.family_limit,
             total: self.rules.series_limit.saturating_sub(self.series),
+            keeps_created: self.rules.created,
         };
         let seen = Seen::new(origin.now, origin.server);
         let Some(family) = self.families.get_mut(at).filter(|family| family.refused.is_none()) else {
             self.text.truncate(bare);
             return (Taken::NoRoom, None);
         };
-        let (taken, series) = family.take(&self.text, value, seen, room);
+        let (taken, series, grown) = family.take(&self.text, value, seen, cause, room);
         self.text.truncate(bare);
+        self.grown(grown);
         match taken {
             Taken::New => self.series += 1,
             Taken::NoRoom => self.no_room += 1,
@@ -408,11 +453,6 @@ impl State {
             self.models.insert(name.into());
         }
     }
-}
-
-/// How many requests a line names.
-fn count(ids: &str) -> f64 {
-    f64::from(u32::try_from(ids.split(',').count()).unwrap_or(u32::MAX))
 }
 
 /// A source's index as identities keep it.

@@ -26,6 +26,7 @@ mod hostile;
 mod identity;
 mod kill;
 mod limits;
+mod openmetrics;
 mod page;
 mod pods;
 mod prometheus;

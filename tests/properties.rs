@@ -13,8 +13,10 @@ use std::collections::BTreeMap;
 
 use crate::support::compare::{differences, only};
 use crate::support::exposition::Exposition;
+use crate::support::exposition::openmetrics::OpenMetrics;
 use crate::support::process::{replay_input, replay_pieces, stderr};
 use crate::support_properties::drive::{add, body, fold};
+use crate::support_properties::exposed::openmetrics_body;
 use crate::support_properties::family::{PREFIX, Stream, draft, shapes};
 use crate::support_properties::hostile::{self, Bytes, PEACE, RIVALRY};
 use crate::support_properties::metric::{Layout, Metric};
@@ -48,6 +50,13 @@ fn whole_body(state: &State, now: Option<u64>) -> String {
     body(view.log.iter().chain(&view.own))
 }
 
+/// The same as OpenMetrics.
+fn openmetrics(state: &State, now: Option<u64>) -> Result<OpenMetrics, TestCaseError> {
+    let view = state.view(now);
+    let text = openmetrics_body(view.log.iter().chain(&view.own));
+    OpenMetrics::read(&text).map_err(|error| TestCaseError::fail(format!("{error}\n{text}")))
+}
+
 /// The families made of log lines.
 fn log(state: &State) -> Result<Exposition, TestCaseError> {
     strict(&body(&state.view(None).log))
@@ -75,6 +84,7 @@ proptest! {
             records += fold(&mut state, &concat(lines), format, &origin);
         }
         strict(&whole_body(&state, Some(now)))?;
+        openmetrics(&state, Some(now))?;
         let shown = strict(&whole_body(&state, None))?;
         let counts = shown.samples.iter().filter(|((name, _), _)| name == "inferometer_lines_total");
         let counted: f64 = counts.map(|(_, bits)| f64::from_bits(*bits)).sum();
@@ -178,9 +188,11 @@ proptest! {
         let mut restored = State::restore(rules.0, postcard::from_bytes(&saved).unwrap());
         let shown = |state: &State| strict(&whole_body(state, None));
         prop_assert_eq!(Vec::<String>::new(), differences(&shown(&whole)?, &shown(&restored)?));
+        prop_assert_eq!(openmetrics(&whole, None)?, openmetrics(&restored, None)?);
         fold(&mut whole, &concat(&more), format, &origin);
         fold(&mut restored, &concat(&more), format, &origin);
         prop_assert_eq!(Vec::<String>::new(), differences(&shown(&whole)?, &shown(&restored)?));
+        prop_assert_eq!(openmetrics(&whole, None)?, openmetrics(&restored, None)?);
     }
 
     #[test]
@@ -205,6 +217,8 @@ proptest! {
             prop_assert_eq!(theirs, ours, "{}", line.escape_ascii());
             states.iter_mut().for_each(|state| state.expire(origins[0].now));
         }
+        let [ours, theirs] = states.each_ref().map(|state| openmetrics(state, Some(origins[0].now)));
+        prop_assert_eq!(theirs?, ours?);
         let [ours, theirs] = states.each_ref().map(|state| whole_body(state, Some(origins[0].now)));
         prop_assert_eq!(theirs, ours);
     }

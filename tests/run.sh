@@ -55,6 +55,7 @@ prometheus prometheus
 promtool prometheus
 mtail mtail
 prometheus-node-exporter prometheus-node-exporter
+/usr/lib/python3/dist-packages/prometheus_client python3-prometheus-client
 shellcheck shellcheck
 cc build-essential
 c++ build-essential

@@ -4,8 +4,8 @@
 ///
 /// Two records of one format with equal [`key`](Self::key), [`host`](Self::host) and
 /// [`has_requests`](Self::has_requests) mean the same, if their values are numbers: the format's parser either
-/// refuses both, or gives each of them one sample, and the two differ in nothing but value, request ids and
-/// timestamp, which stand here.
+/// refuses both, or gives each of them one sample, and the two differ in nothing but value and request ids, which
+/// stand here, and their time ([`Identify::seconds`]).
 /// So whoever has parsed one of them knows the series of all others. The parser stays the only definition of
 /// the grammar: a record that this does not take apart is parsed, and a test holds both against each other
 /// (`tests/identity.rs`, the fuzz target `line`).
@@ -19,8 +19,8 @@ pub struct Identity<'a> {
     pub has_requests: bool,
     /// The text of the value, which may be none ([`number`](crate::number)).
     pub value: &'a [u8],
-    /// The request ids as the parser gives them.
-    pub request_ids: Option<&'a str>,
+    /// The request ids as the parser gives them: they are UTF-8.
+    pub request_ids: Option<&'a [u8]>,
 }
 
 /// Takes a record apart.
@@ -39,4 +39,6 @@ pub struct Identify {
     /// out which one is.
     /// The number is the length of the host's name, the end of the key.
     pub identify_as: TakeApartAs,
+    /// Seconds since 1970 by the server's clock, of a record that can be taken apart. Few who take one apart ask.
+    pub seconds: fn(&[u8]) -> Option<u64>,
 }

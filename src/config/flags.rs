@@ -217,6 +217,10 @@ pub struct WebFlags {
     #[arg(long = "web.shutdown-linger", env = "INFEROMETER_WEB_SHUTDOWN_LINGER", value_name = "TIME",
           default_value = "0s", value_parser = duration)]
     pub shutdown_linger: Duration,
+    /// Also say in OpenMetrics when each counter and histogram began (_created), as a series of its own
+    #[arg(long = "web.openmetrics-created", env = "INFEROMETER_WEB_OPENMETRICS_CREATED", value_name = "BOOL",
+          num_args = 0..=1, require_equals = true, default_value_t = false, default_missing_value = "true")]
+    pub openmetrics_created: bool,
 }
 
 /// How lines become metrics.

@@ -4,6 +4,7 @@
 //! document. The script puts names and values from outside into the page as text and never as markup, and the policy
 //! lets nothing run or load but the document's own style and script, known by their hashes.
 
+use super::negotiate::Wanted;
 use super::{gzip, respond};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -47,7 +48,7 @@ pub(super) fn answer(headers: &HeaderMap) -> Response<Bytes> {
     const HTML: &str = "text/html; charset=utf-8";
     let tag = DOCUMENT.tag.as_bytes();
     let is_known = headers.get_all("if-none-match").iter().any(|value| value.as_bytes() == tag);
-    let packed = DOCUMENT.packed.as_ref().filter(|_| gzip::is_accepted(headers));
+    let packed = DOCUMENT.packed.as_ref().filter(|_| Wanted::of(headers).gzip);
     let mut response = match (is_known, packed) {
         (true, _) => respond(StatusCode::NOT_MODIFIED, HTML, ""),
         (false, Some(packed)) => {

@@ -1,6 +1,7 @@
 //! One scrape: the published families, rendered once per publication, and what is true right now.
 
-use super::{gzip, respond, text};
+use super::negotiate::{Format, Wanted};
+use super::{gzip, openmetrics, respond, text};
 use crate::instruments::Instruments;
 use crate::metric::{FamilyView, Type};
 use crate::publish::{Board, Published, Status};
@@ -18,10 +19,18 @@ pub struct Scraper {
     rendered: Mutex<Rendered>,
 }
 
-/// The log families as text, kept until the next publication.
+/// The log families in the formats that were asked for, kept until the next publication.
 #[derive(Debug, Default)]
 struct Rendered {
+    text: Body,
+    openmetrics: Body,
+}
+
+#[derive(Debug, Default)]
+struct Body {
     generation: Option<u64>,
+    /// Which families have their types.
+    typed: Vec<bool>,
     text: Bytes,
 }
 
@@ -31,27 +40,23 @@ impl Scraper {
         Self { board, instruments, rendered: Mutex::default() }
     }
 
-    /// The answer to a scrape with this query string, to a client that takes gzip or not.
-    pub(crate) fn scrape(&self, query: &str, takes_gzip: bool) -> Response<Bytes> {
+    /// The answer to a scrape with this query string, to a client that wants it so.
+    pub(super) fn scrape(&self, query: &str, wanted: Wanted) -> Response<Bytes> {
         let start = Instant::now();
         let only = names(query);
         let published = self.board.view.get();
-        let log = match &only {
-            None => self.log_text(&published),
-            Some(only) => {
-                let mut text = String::new();
-                text::encode(&published.view.log, Some(only), &mut text);
-                text.into()
+        let own = self.own_families(&published);
+        let (content_type, body) = match wanted.format {
+            Format::Text => (text::CONTENT_TYPE, self.text(&published, &own, only.as_ref())),
+            Format::OpenMetrics => {
+                (openmetrics::CONTENT_TYPE, self.openmetrics(&published, &own, only.as_ref()))
             }
         };
-        let mut own = String::new();
-        text::encode(&self.own_families(&published), only.as_ref(), &mut own);
-        let body = [log, own.into()].concat();
-        let packed = if takes_gzip { gzip::compress(&body) } else { None };
+        let packed = if wanted.gzip { gzip::compress(&body) } else { None };
         let is_packed = packed.is_some();
-        let mut response = respond(StatusCode::OK, text::CONTENT_TYPE, packed.unwrap_or(body));
+        let mut response = respond(StatusCode::OK, content_type, packed.unwrap_or(body));
         let headers = response.headers_mut();
-        headers.insert("vary", HeaderValue::from_static("accept-encoding"));
+        headers.insert("vary", HeaderValue::from_static("accept, accept-encoding"));
         if is_packed {
             headers.insert("content-encoding", HeaderValue::from_static("gzip"));
         }
@@ -59,22 +64,66 @@ impl Scraper {
         response
     }
 
+    fn text(&self, published: &Published, own: &[FamilyView], only: Option<&HashSet<String>>) -> Vec<u8> {
+        let encode = |text: &mut String| text::encode(&published.view.log, only, text);
+        let log = match only {
+            None => self.log_families(published, Format::Text, Vec::new(), encode),
+            Some(_) => Bytes::from(written(encode)),
+        };
+        [log, written(|text| text::encode(own, only, text)).into()].concat()
+    }
+
+    fn openmetrics(
+        &self,
+        published: &Published,
+        own: &[FamilyView],
+        only: Option<&HashSet<String>>,
+    ) -> Vec<u8> {
+        let log = &published.view.log;
+        // What a family may be called depends on all of them, so that one of ours can change how the log's are shown.
+        let mut typed = openmetrics::typed(log.iter().chain(own));
+        let own_typed = typed.split_off(log.len());
+        let shown = typed.clone();
+        let encode = |text: &mut String| openmetrics::encode(log.iter().zip(shown), only, text);
+        let log = match only {
+            None => self.log_families(published, Format::OpenMetrics, typed, encode),
+            Some(_) => Bytes::from(written(encode)),
+        };
+        let own = written(|text| openmetrics::encode(own.iter().zip(own_typed), only, text));
+        [log, own.into(), openmetrics::END.into()].concat()
+    }
+
     /// The log families of the present publication. Who finds another scrape rendering waits for it: it
     /// takes a few milliseconds for ten thousand series.
-    fn log_text(&self, published: &Published) -> Bytes {
+    fn log_families(
+        &self,
+        published: &Published,
+        format: Format,
+        typed: Vec<bool>,
+        encode: impl FnOnce(&mut String),
+    ) -> Bytes {
         let mut rendered = match self.rendered.try_lock() {
             Ok(rendered) => rendered,
             Err(TryLockError::WouldBlock) => self.rendered.lock().unwrap_or_else(PoisonError::into_inner),
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
         };
-        if rendered.generation != Some(published.generation) {
-            // The old text goes before the new one is made: two of a large state are many megabytes.
-            let mut text = String::with_capacity(std::mem::take(&mut rendered.text).len() + 4096);
-            text::encode(&published.view.log, None, &mut text);
-            text.shrink_to_fit();
-            *rendered = Rendered { generation: Some(published.generation), text: text.into() };
+        let generation = Some(published.generation);
+        let Rendered { text, openmetrics } = &mut *rendered;
+        let (body, other) = match format {
+            Format::Text => (text, openmetrics),
+            Format::OpenMetrics => (openmetrics, text),
+        };
+        // Old texts go before the new one is made: two of a large state are many megabytes.
+        if other.generation != generation {
+            *other = Body::default();
         }
-        rendered.text.clone()
+        if body.generation != generation || body.typed != typed {
+            let mut text = String::with_capacity(std::mem::take(&mut body.text).len() + 4096);
+            encode(&mut text);
+            text.shrink_to_fit();
+            *body = Body { generation, typed, text: text.into() };
+        }
+        body.text.clone()
     }
 
     /// What is true of this process right now.
@@ -97,6 +146,12 @@ impl Scraper {
         }
         families
     }
+}
+
+fn written(encode: impl FnOnce(&mut String)) -> String {
+    let mut text = String::new();
+    encode(&mut text);
+    text
 }
 
 /// What the status says in numbers.

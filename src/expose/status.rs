@@ -6,6 +6,7 @@
 mod series;
 
 use super::history::{History, POINTS, Rows, STEP};
+use super::negotiate::Wanted;
 use super::scrape::Scraper;
 use super::{gzip, is_alive, labels, respond, sample};
 use crate::metric::{FamilyView, SeriesView, Shown};
@@ -72,7 +73,7 @@ impl Live {
         let mut response = if known {
             respond(StatusCode::NOT_MODIFIED, "application/json", "")
         } else {
-            let packed = if gzip::is_accepted(headers) { gzip::compress(body.as_bytes()) } else { None };
+            let packed = if Wanted::of(headers).gzip { gzip::compress(body.as_bytes()) } else { None };
             let is_packed = packed.is_some();
             let body = packed.unwrap_or_else(|| body.into_bytes());
             let mut response = respond(StatusCode::OK, "application/json", body);

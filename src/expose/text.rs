@@ -107,21 +107,21 @@ fn header(family: &FamilyView, text: &mut String) {
 
 /// Which of a histogram's three kinds of samples are wanted.
 #[derive(Clone, Copy)]
-struct Suffixes {
-    bucket: bool,
-    count: bool,
-    sum: bool,
+pub(super) struct Suffixes {
+    pub(super) bucket: bool,
+    pub(super) count: bool,
+    pub(super) sum: bool,
 }
 
 impl Suffixes {
-    fn of(name: &str, only: Option<&HashSet<String>>) -> Self {
+    pub(super) fn of(name: &str, only: Option<&HashSet<String>>) -> Self {
         let wanted = |suffix: &str| only.is_none_or(|only| only.contains(&format!("{name}{suffix}")));
         Self { bucket: wanted("_bucket"), count: wanted("_count"), sum: wanted("_sum") }
     }
 }
 
 /// What follows the labels in each bucket's sample: `le="0.005"} `.
-fn bucket_ends(family: &FamilyView) -> Vec<String> {
+pub(super) fn bucket_ends(family: &FamilyView) -> Vec<String> {
     let bounds = family.bounds.iter().copied().chain([f64::INFINITY]);
     let end = |bound| {
         let mut text = "le=\"".to_owned();
@@ -166,7 +166,7 @@ fn sample(name: &str, suffix: &str, labels: &str, value: &Shown, text: &mut Stri
 }
 
 /// `name{labels} `
-fn line(name: &str, suffix: &str, labels: &str, text: &mut String) {
+pub(super) fn line(name: &str, suffix: &str, labels: &str, text: &mut String) {
     text.push_str(name);
     text.push_str(suffix);
     if !labels.is_empty() {
@@ -177,9 +177,14 @@ fn line(name: &str, suffix: &str, labels: &str, text: &mut String) {
     text.push(' ');
 }
 
-fn write_count(count: u64, text: &mut String) {
-    text.push_str(itoa::Buffer::new().format(count));
+fn write_count(number: u64, text: &mut String) {
+    count(number, text);
     text.push('\n');
+}
+
+/// A whole number.
+pub(super) fn count(number: u64, text: &mut String) {
+    text.push_str(itoa::Buffer::new().format(number));
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! The access log: requests become a histogram whose labels are bounded, since clients choose method, path
 //! and model name freely.
 
+use super::exemplar::Cause;
 use super::value::LATENCY_BOUNDS;
 use super::{Origin, State};
 use crate::metric::push_label;
@@ -101,7 +102,7 @@ impl State {
             }
         }
         let milliseconds = u32::try_from(access.milliseconds).unwrap_or(u32::MAX);
-        self.give(at, f64::from(milliseconds) / 1000.0, origin);
+        self.give(at, f64::from(milliseconds) / 1000.0, &Cause::new(None, None, origin), origin);
     }
 }
 

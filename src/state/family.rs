@@ -1,5 +1,6 @@
 //! One family: its series, and which of them have room.
 
+use super::exemplar::{Cause, FamilyExemplars};
 use super::labels::{LABELS_MAX, OVERFLOW};
 use super::naming::Exposed;
 use super::value::Value;
@@ -63,6 +64,9 @@ pub(crate) struct Family {
     pub(crate) refused: Option<Reason>,
     pub(crate) series: Vec<Series>,
     pub(crate) overflow: Option<Series>,
+    pub(crate) exemplars: FamilyExemplars,
+    /// When the first line of each series was written, in seconds since 1970, if that is kept; 0 where nobody knows.
+    pub(crate) created: Vec<u32>,
     /// Places in `series` by the hash of the labels.
     index: HashTable<u32>,
     hasher: RandomState,
@@ -85,6 +89,8 @@ pub(crate) struct Derivation {
 pub(crate) struct Room {
     pub(crate) family: usize,
     pub(crate) total: usize,
+    /// Whether a new series remembers when it came up.
+    pub(crate) keeps_created: bool,
 }
 
 /// What a line's value did to its family.
@@ -126,44 +132,68 @@ impl Family {
             refused: None,
             series: Vec::new(),
             overflow: None,
+            exemplars: FamilyExemplars::default(),
+            created: Vec::new(),
             index: HashTable::new(),
             hasher: RandomState::default(),
         }
     }
 
-    /// Gives a value to the series with this index.
-    pub(crate) fn update(&mut self, series: usize, value: f64, seen: Seen) {
-        if let Some(series) = self.series.get_mut(series) {
-            series.update(&self.bounds, value, seen);
+    /// Gives a value to the series with this index; tells which bucket it fell into.
+    pub(crate) fn update(&mut self, at: usize, value: f64, seen: Seen) -> Option<usize> {
+        self.series.get_mut(at)?.update(&self.bounds, value, seen)
+    }
+
+    /// Whether its series keep the requests that fell into their buckets.
+    pub(crate) const fn has_exemplars(&self) -> bool {
+        // A type that comes late may turn out to be this one.
+        matches!(self.kind, None | Some(Kind::Histogram))
+    }
+
+    /// Keeps the request that fell into a bucket of this series; tells by how many bytes exemplars grew.
+    pub(crate) fn exemplify(
+        &mut self,
+        series: usize,
+        bucket: Option<usize>,
+        value: f64,
+        cause: &Cause<'_>,
+    ) -> usize {
+        match bucket.map(u16::try_from) {
+            Some(Ok(bucket)) if self.has_exemplars() => self.exemplars.offer(series, bucket, value, cause),
+            _ => 0,
         }
     }
 
-    /// Gives a value to the series with these labels; tells its index, unless it had no room.
+    /// Gives a value to the series with these labels; tells its index, unless it had no room, and by how many bytes
+    /// exemplars grew.
     pub(crate) fn take(
         &mut self,
         labels: &str,
         value: f64,
         seen: Seen,
+        cause: &Cause<'_>,
         room: Room,
-    ) -> (Taken, Option<usize>) {
+    ) -> (Taken, Option<usize>, usize) {
         let hash = self.hasher.hash_one(labels);
         let is_it = |at: &u32| self.series.get(*at as usize).is_some_and(|series| *series.labels == *labels);
         let known = self.index.find(hash, is_it).map(|at| *at as usize);
-        if let Some(at) = known
-            && let Some(series) = self.series.get_mut(at)
-        {
-            series.update(&self.bounds, value, seen);
-            return (Taken::Known, Some(at));
+        if let Some(at) = known {
+            let bucket = self.update(at, value, seen);
+            return (Taken::Known, Some(at), self.exemplify(at, bucket, value, cause));
         }
         // A line's own label set may look like the overflow series: then it is that one.
         let is_overflow = labels == OVERFLOW && self.kind != Some(Kind::Gauge);
         let has_room =
             !is_overflow && self.series.len() < room.family && room.total > 0 && labels.len() <= LABELS_MAX;
         if has_room {
-            let mut series = Series::new(labels, Value::new(self.kind, &self.bounds), seen);
-            series.update(&self.bounds, value, seen);
-            self.insert(series);
-            return (Taken::New, Some(self.series.len() - 1));
+            let at = self.series.len();
+            self.insert(Series::new(labels, Value::new(self.kind, &self.bounds), seen));
+            if room.keeps_created {
+                self.created.resize(at, 0);
+                self.created.push(cause.at);
+            }
+            let bucket = self.update(at, value, seen);
+            return (Taken::New, Some(at), self.exemplify(at, bucket, value, cause));
         }
         // A gauge of many series has no meaningful overflow: the last of unrelated values.
         if self.kind != Some(Kind::Gauge) {
@@ -172,7 +202,7 @@ impl Family {
                 self.overflow.get_or_insert_with(|| Series::new(OVERFLOW, Value::new(kind, bounds), seen));
             overflow.update(bounds, value, seen);
         }
-        (Taken::NoRoom, None)
+        (Taken::NoRoom, None, 0)
     }
 
     /// Whether it holds no line's value.
@@ -193,6 +223,9 @@ impl Family {
         self.kind = Some(kind);
         self.overflow = self.overflow.take().filter(|_| kind != Kind::Gauge);
         self.series.iter_mut().chain(&mut self.overflow).for_each(|series| series.value.become_typed(kind));
+        if !self.has_exemplars() {
+            self.exemplars.clear();
+        }
     }
 
     /// Drops the series whose last line is older than `oldest`; tells how many.
@@ -203,13 +236,17 @@ impl Family {
     /// Drops the series that are not to be kept; tells how many.
     pub(crate) fn retain(&mut self, keep: impl Fn(&Series) -> bool) -> usize {
         let before = self.series.len();
+        if self.series.iter().all(&keep) {
+            return 0;
+        }
+        self.exemplars.retain(self.series.iter().map(&keep));
+        let mut each_stays = self.series.iter().map(&keep);
+        self.created.retain(|_| each_stays.next().unwrap_or(false));
         self.series.retain(keep);
-        if self.series.len() < before {
-            self.index.clear();
-            for (series, at) in self.series.iter().zip(0..) {
-                let hash = self.hasher.hash_one(&*series.labels);
-                self.index.insert_unique(hash, at, |at| hash_at(&self.hasher, &self.series, *at));
-            }
+        self.index.clear();
+        for (series, at) in self.series.iter().zip(0..) {
+            let hash = self.hasher.hash_one(&*series.labels);
+            self.index.insert_unique(hash, at, |at| hash_at(&self.hasher, &self.series, *at));
         }
         before - self.series.len()
     }
@@ -219,6 +256,8 @@ impl Family {
         self.refused = Some(reason);
         self.index.clear();
         self.overflow = None;
+        self.exemplars.clear();
+        self.created = Vec::new();
         std::mem::take(&mut self.series).len()
     }
 }
@@ -237,9 +276,9 @@ impl Series {
         Self { labels: labels.into(), value, last_seen, server }
     }
 
-    fn update(&mut self, bounds: &[f64], value: f64, seen: Seen) {
-        self.value.take(bounds, value);
+    fn update(&mut self, bounds: &[f64], value: f64, seen: Seen) -> Option<usize> {
         self.last_seen = seen.at;
         self.server = seen.server;
+        self.value.take(bounds, value)
     }
 }

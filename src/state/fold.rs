@@ -48,8 +48,8 @@ impl State {
         let identify = format.identify.filter(|_| role == Role::All);
         let found =
             identify.and_then(|identify| self.identities.find(number_of(origin.source), record, &identify));
-        if let Some((identity, Some(route))) = &found
-            && self.take_known(identity, *route, origin)
+        if let (Some((identity, Some(route))), Some(identify)) = (&found, identify)
+            && self.take_known(identity, || (identify.seconds)(record), *route, origin)
         {
             self.heard(origin);
             if self.rules.own.sees_taken() {

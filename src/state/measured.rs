@@ -1,5 +1,6 @@
 //! Metrics that a format knows: the fold of what all servers but TorchServe log.
 
+use super::exemplar::Cause;
 use super::family::{Family, Origin as Of};
 use super::naming::{Exposed, Naming};
 use super::{Origin, State, Taken, names};
@@ -12,11 +13,12 @@ impl State {
         measurement: &Measurement<'_>,
         origin: &Origin<'_>,
     ) -> Result<(), Reason> {
-        let Measurement { metric, value, labels, .. } = measurement;
+        let Measurement { metric, value, labels, request_id, time } = measurement;
+        let cause = Cause::dated(*request_id, *time, origin);
         let of = self.measured_origin();
         let uniform = if of == Of::Uniform { metric.uniform } else { &[] };
         if uniform.is_empty() {
-            self.measure(metric, *value, labels.iter().copied(), (of, origin))?;
+            self.measure(metric, *value, labels.iter().copied(), &cause, (of, origin))?;
         }
         let old = if self.rules.old_names { metric.old } else { &[] };
         for (names, of) in [(uniform, of), (old, Of::Old)] {
@@ -25,7 +27,7 @@ impl State {
                     let (_, value) = labels.iter().find(|(label, _)| label == name)?;
                     Some((*called, *value))
                 });
-                self.measure(name.metric, value * name.factor, kept, (of, origin))?;
+                self.measure(name.metric, value * name.factor, kept, &cause, (of, origin))?;
             }
         }
         Ok(())
@@ -41,6 +43,7 @@ impl State {
         metric: &Metric<'_>,
         value: f64,
         labels: impl Iterator<Item = (&'a str, &'a str)>,
+        cause: &Cause<'_>,
         (of, origin): (Of, &Origin<'_>),
     ) -> Result<(), Reason> {
         // A rate without requests is 0/0 in some servers' lines, and a sum that took it would be lost for good.
@@ -69,7 +72,7 @@ impl State {
             }
             model = model.or((name == "model_name").then_some(value));
         }
-        if let ((Taken::New, _), Some(model)) = (self.give(at, value, origin), model) {
+        if let ((Taken::New, _), Some(model)) = (self.give(at, value, cause, origin), model) {
             self.note_model(model);
         }
         Ok(())
@@ -116,6 +119,7 @@ mod tests {
     use super::super::{Rules, Saving};
     use super::*;
     use crate::expose::text;
+    use crate::metric::Exemplar;
     use parsers::{Event, Uniform, uniform};
     use std::collections::BTreeMap;
 
@@ -175,6 +179,26 @@ server_size_count{model="m",id="7"} 1
 server_size_sum{model="m",id="7"} 2.5
 "#;
         assert_eq!(expected, shown(&folded(Naming::Torchserve)));
+    }
+
+    #[test]
+    fn a_request_id_becomes_an_exemplar_under_either_name() {
+        for (naming, expected) in [(Naming::Torchserve, 5.0), (Naming::Uniform, 0.005)] {
+            let mut state = State::new(Rules { naming, ..Rules::default() }.into());
+            let labels = BTreeMap::new();
+            let origin =
+                Origin { source: 0, server: 0, now: 0, wall: 99, labels: &labels, offset_minutes: 0 };
+            for metric in [&LATENCY, &SIZE] {
+                let request_id = Some("cmpl-1");
+                let event = Measurement { metric, value: 5.0, labels: &[], request_id, time: None };
+                assert_eq!(Ok(()), state.apply(&Event::Measured(event), &origin));
+            }
+            let log = state.view(None).log;
+            let kept = log.iter().flat_map(|family| family.exemplars.iter().flatten());
+            let kept: Vec<_> = kept.flat_map(|kept| kept.iter()).collect();
+            let expected = Exemplar { bucket: kept[0].bucket, value: expected, at: 99, request_id: "cmpl-1" };
+            assert_eq!([expected], *kept, "a summary has no buckets, and so no exemplar");
+        }
     }
 
     #[test]

@@ -29,6 +29,8 @@ pub struct Rules {
     pub naming: Naming,
     /// Whether metrics are shown under names of the past, too.
     pub old_names: bool,
+    /// Whether series keep when their first line was written (`--web.openmetrics-created`).
+    pub created: bool,
     /// Labels that are left out, summing counters and histograms.
     pub drop_labels: BTreeSet<String>,
     /// Seconds of a server's silence after which its gauges are not shown.
@@ -65,6 +67,7 @@ impl Default for Rules {
             latency_histograms: true,
             naming: Naming::default(),
             old_names: false,
+            created: false,
             drop_labels: BTreeSet::new(),
             gauge_ttl: 300,
             series_ttl: 7 * 86_400,

@@ -6,11 +6,13 @@
 //! else.
 
 use super::access::LABELS;
+use super::exemplar::FamilyExemplars;
 use super::family::{Family, Origin, Series};
 use super::server::Server;
 use super::value::Value;
 use super::workers::Workers;
 use super::{LoadedWorker, Rules, SourceFacts, State, Told};
+use crate::metric::Exemplars;
 use parsers::{Kind, Metric, Reason, Scope};
 use serde::{Deserialize, Serialize, Serializer};
 use std::sync::Arc;
@@ -62,6 +64,9 @@ struct SavedFamily {
     bounds: Vec<f64>,
     series: Vec<SavedSeries>,
     overflow: Option<SavedSeries>,
+    /// By the index of their series.
+    exemplars: Vec<(u32, Exemplars)>,
+    created: Vec<u32>,
 }
 
 #[derive(Debug, Serialize)]
@@ -77,6 +82,8 @@ struct SavingFamily<'a> {
     #[serde(serialize_with = "save_series")]
     series: &'a [Series],
     overflow: Option<SavingSeries<'a>>,
+    exemplars: Vec<(u32, &'a Exemplars)>,
+    created: &'a [u32],
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -165,6 +172,7 @@ impl State {
         for family in saved.families {
             state.fill(family);
         }
+        state.measure_exemplars();
         state
     }
 
@@ -211,6 +219,8 @@ impl State {
             bounds: &family.bounds,
             series: &family.series,
             overflow: family.overflow.as_ref().map(SavingSeries::from),
+            exemplars: family.exemplars.saved().collect(),
+            created: &family.created,
         }
     }
 
@@ -288,6 +298,10 @@ impl State {
         for series in saved.series {
             family.insert(Series::restored(&series.labels, series.value, series.last_seen, series.server));
             self.series += 1;
+        }
+        family.exemplars = FamilyExemplars::restored(saved.exemplars, family.series.len());
+        if self.rules.created {
+            family.created = saved.created;
         }
         family.overflow = saved
             .overflow

@@ -43,7 +43,7 @@ impl Server {
 }
 
 /// Seconds since 1970 of a server's clock.
-fn seconds(time: Civil, offset_minutes: i16) -> Option<f64> {
+pub(super) fn seconds(time: Civil, offset_minutes: i16) -> Option<f64> {
     let date =
         jiff::civil::date(1970, 1, 1).with().year(time.year).month(time.month).day(time.day).build().ok()?;
     let clock = date.at(time.hour, time.minute, time.second.min(59), i32::from(time.millisecond) * 1_000_000);

@@ -40,17 +40,19 @@ impl Value {
 
     /// Takes one line's value. A counter takes no negative increment, but has its series from the first one on, as
     /// on TorchServe's endpoint: `labels` makes it before `inc` refuses (`io.prometheus.client.Counter`, 0.9.0).
-    pub(crate) fn take(&mut self, bounds: &[f64], value: f64) {
+    /// Tells which bucket an observation fell into.
+    pub(crate) fn take(&mut self, bounds: &[f64], value: f64) -> Option<usize> {
         match self {
             Self::Counter(sum) => *sum += value.max(0.0),
             Self::Gauge(last) => *last = value,
-            Self::Histogram(histogram) => histogram.observe(bounds, value),
+            Self::Histogram(histogram) => return Some(histogram.observe(bounds, value)),
             Self::Untyped(untyped) => {
                 untyped.last = value;
                 untyped.increments += value.max(0.0);
-                untyped.observations.observe(bounds, value);
+                return Some(untyped.observations.observe(bounds, value));
             }
         }
+        None
     }
 
     /// Becomes a value of this type; a value that has a type already stays as it is.

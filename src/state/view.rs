@@ -84,12 +84,24 @@ impl State {
         });
         let is_histogram = family.kind == Some(Kind::Histogram);
         let bounds = family.bounds.iter().filter(|_| is_histogram).map(|bound| convert(*bound));
+        let exemplars = match family.exposed.convert {
+            _ if !is_histogram => Vec::new(),
+            None => family.exemplars.list().to_vec(),
+            Some(_) => {
+                let list = family.exemplars.list().iter();
+                list.map(|kept| kept.as_ref().map(|kept| kept.with_values(convert))).collect()
+            }
+        };
+        // Of gauges not all series are shown, and none of them is said to have begun.
+        let created = if family.kind == Some(Kind::Gauge) { Vec::new() } else { family.created.clone() };
         FamilyView {
             name: family.exposed.name.clone(),
             help: family.exposed.help.clone(),
             kind: family.kind.into(),
             bounds: bounds.collect(),
             series: series.collect(),
+            exemplars,
+            created,
         }
     }
 

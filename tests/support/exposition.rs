@@ -4,6 +4,7 @@
 //! lines, no other comments, no timestamps, one space between the parts of a line.
 
 mod lexis;
+pub(crate) mod openmetrics;
 
 use lexis::{legal, number, read_labels, unescape};
 use std::collections::btree_map::Entry;

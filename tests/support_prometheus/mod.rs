@@ -104,11 +104,20 @@ pub(crate) struct Prometheus {
 impl Prometheus {
     /// Starts it on a free port and waits until it answers queries.
     pub(crate) fn scraping(target: SocketAddr) -> Self {
-        Self::with_jobs(&format!("{{job_name: demo, static_configs: [{{targets: ['{target}']}}]}}"))
+        Self::with_flags(&demo(target), &[])
     }
 
     /// The same with these entries of `scrape_configs`.
     pub(crate) fn with_jobs(jobs: &str) -> Self {
+        Self::with_flags(jobs, &[])
+    }
+
+    /// The same as [`scraping`](Self::scraping), and it keeps exemplars.
+    pub(crate) fn keeping_exemplars(target: SocketAddr) -> Self {
+        Self::with_flags(&demo(target), &["--enable-feature=exemplar-storage"])
+    }
+
+    fn with_flags(jobs: &str, flags: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let config = folder.path().join("prometheus.yml");
         let text = format!("global: {{scrape_interval: 1s}}\nscrape_configs: [{jobs}]\n");
@@ -119,6 +128,7 @@ impl Prometheus {
             .arg(format!("--storage.tsdb.path={}", folder.path().join("data").display()))
             // It logs the port that it got, so none has to be guessed.
             .arg("--web.listen-address=127.0.0.1:0")
+            .args(flags)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(File::create(&log).expect("a log file"))
@@ -145,12 +155,28 @@ impl Prometheus {
         let results = answer.pointer("/data/result").and_then(Value::as_array).ok_or(reply.body)?;
         Ok(results.iter().map(|result| (label_of(result, label), value_of(result))).collect())
     }
+
+    /// The exemplars of all series of a selector: the id of the request, the value, and seconds since 1970.
+    pub(crate) fn exemplars(&self, selector: &str) -> Result<Vec<(String, f64, f64)>, String> {
+        let target =
+            format!("/api/v1/query_exemplars?query={}&start=0&end=9999999999", percent_encoded(selector));
+        let reply = http::request(self.address, "GET", &target).map_err(|error| error.to_string())?;
+        let answer: Value = serde_json::from_str(&reply.body).map_err(|error| error.to_string())?;
+        let series = answer.pointer("/data").and_then(Value::as_array).ok_or(reply.body)?;
+        let exemplars = series.iter().filter_map(|series| series.pointer("/exemplars")?.as_array()).flatten();
+        Ok(exemplars.map(exemplar_of).collect())
+    }
 }
 
 impl Drop for Prometheus {
     fn drop(&mut self) {
         end(&mut self.child);
     }
+}
+
+/// The entry of `scrape_configs` for one address.
+fn demo(target: SocketAddr) -> String {
+    format!("{{job_name: demo, static_configs: [{{targets: ['{target}']}}]}}")
 }
 
 /// Has `promtool check metrics` read a scrape's body.
@@ -235,6 +261,13 @@ fn label_of(result: &Value, label: &str) -> String {
 fn value_of(result: &Value) -> f64 {
     let text = result.pointer("/value/1").and_then(Value::as_str).expect("an instant value");
     text.parse().expect("a number")
+}
+
+fn exemplar_of(exemplar: &Value) -> (String, f64, f64) {
+    let text = |place| exemplar.pointer(place).and_then(Value::as_str);
+    let id = text("/labels/request_id").expect("the label of the request").to_owned();
+    let value = text("/value").and_then(|value| value.parse().ok()).expect("a number");
+    (id, value, exemplar.pointer("/timestamp").and_then(Value::as_f64).expect("a time"))
 }
 
 fn percent_encoded(text: &str) -> String {

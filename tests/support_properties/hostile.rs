@@ -249,14 +249,14 @@ pub(crate) fn rules() -> impl Strategy<Value = Given> {
         bounds.into_iter().map(|bound| f64::from(bound) / 4.0).collect()
     });
     let limits = (prop_oneof![Just(10_000), 0..20usize], prop_oneof![Just(1_000), 0..4usize]);
-    let flags = (any::<bool>(), any::<bool>());
+    let flags = (any::<bool>(), any::<bool>(), any::<bool>());
     let drop = btree_set(label_name(RIVALRY), 0..3);
     (btree_map(names(), kind, 0..6), btree_map(names(), bounds, 0..3), limits, flags, drop).prop_map(
         |(
             types,
             buckets,
             (series_limit, family_limit),
-            (latency_histograms, is_conventional),
+            (latency_histograms, is_conventional, created),
             drop_labels,
         )| {
             let naming = if is_conventional { Naming::Prometheus } else { Naming::Torchserve };
@@ -267,6 +267,7 @@ pub(crate) fn rules() -> impl Strategy<Value = Given> {
                 family_limit,
                 latency_histograms,
                 naming,
+                created,
                 drop_labels,
                 ..Rules::default()
             }))

@@ -10,11 +10,12 @@ struct Meant {
     host: Option<String>,
     value: f64,
     request_ids: Option<String>,
+    timestamp: Option<u64>,
 }
 
 /// Holds a record against the simplest one of the same identity; tells whether it has any.
 pub(crate) fn check(format: &Format, record: &[u8], catalog: &Catalog) -> bool {
-    let Some(Identify { identify, identify_as }) = format.identify else { return false };
+    let Some(Identify { identify, identify_as, seconds }) = format.identify else { return false };
     let Some(identity) = identify(record) else {
         assert_eq!(None, identify_as(record, [b"A.ms:", b"|#|#hostname:h"], 1), "{}", record.escape_ascii());
         return false;
@@ -33,7 +34,8 @@ pub(crate) fn check(format: &Format, record: &[u8], catalog: &Catalog) -> bool {
         (Ok(ours), Ok(theirs)) => {
             let value = parsers::number(identity.value).map(f64::to_bits);
             assert_eq!(value, Some(ours.value.to_bits()), "{text}");
-            assert_eq!(identity.request_ids, ours.request_ids.as_deref(), "{text}");
+            assert_eq!(identity.request_ids, ours.request_ids.as_deref().map(str::as_bytes), "{text}");
+            assert_eq!(seconds(record), ours.timestamp, "{text}");
             assert_eq!(Some(identity.host), ours.host.as_deref().map(str::as_bytes), "{text}");
             assert_eq!(identity.has_requests, ours.scope == Scope::Model, "{text}");
             assert_eq!((theirs.scope, theirs.series), (ours.scope, ours.series), "{text}");
@@ -82,6 +84,7 @@ fn meant(format: &Format, record: &[u8], catalog: &Catalog) -> Result<Meant, Par
             host: sample.labels.last().map(|(_, host)| (*host).to_owned()),
             value: sample.value,
             request_ids: sample.request_ids.map(str::to_owned),
+            timestamp: sample.timestamp,
         });
     })?;
     assert_eq!(1, samples.len());

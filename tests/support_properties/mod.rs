@@ -2,6 +2,7 @@
 //! and hostile ones.
 
 pub(crate) mod drive;
+pub(crate) mod exposed;
 pub(crate) mod family;
 pub(crate) mod hostile;
 pub(crate) mod identity;
