@@ -13,6 +13,7 @@ mod family;
 mod fold;
 mod hints;
 mod identities;
+mod known;
 mod labels;
 mod measured;
 mod names;
@@ -38,7 +39,7 @@ use exemplar::Cause;
 use family::{Derivation, Family, Room, Seen, Taken};
 use identities::{DerivedRoute, Identities, Place, Route};
 use names::Names;
-use parsers::{Event, Identity, Kind, Reason, Sample, Scope};
+use parsers::{Event, Kind, Reason, Sample, Scope};
 use server::Server;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -189,6 +190,7 @@ impl State {
         let dropped: usize = self.families.iter_mut().map(|family| family.retain(kept)).sum();
         self.series -= dropped;
         self.identities.clear();
+        self.measure_exemplars();
     }
 
     /// The facts of a source.
@@ -309,70 +311,6 @@ impl State {
             Scope::Model => {
                 let undeclared = |_: &usize| self.rules.catalog.get(Scope::Server, name).is_none();
                 model.or(server.filter(undeclared))
-            }
-        }
-    }
-
-    /// Takes one sample whose identity is known; `false`, with nothing changed, where only parsing can tell.
-    fn take_known(
-        &mut self,
-        identity: &Identity<'_>,
-        seconds: impl FnOnce() -> Option<u64>,
-        route: Route,
-        origin: &Origin<'_>,
-    ) -> bool {
-        // A usual value, that no rule refuses whatever the type.
-        let value = parsers::number(identity.value).filter(|value| value.is_finite() && *value >= 0.0);
-        let Some(value) = value else { return false };
-        let is_noted = |facts: &SourceFacts| facts.is_noted(identity.host);
-        if !identity.has_requests && !self.sources.get(origin.source).is_some_and(is_noted) {
-            return false;
-        }
-        let derived = route.derived.map(|derived| (derived, derived.unit.to_base(value)));
-        if let Some((derived, duration)) = derived {
-            let is_complete =
-                !derived.counts_requests || derived.requests.is_some() || identity.request_ids.is_none();
-            if !is_complete || !duration.is_finite() {
-                return false;
-            }
-        }
-        let seen = Seen::new(origin.now, origin.server);
-        if identity.request_ids.is_some() && (derived.is_some() || self.exemplifies(route.series)) {
-            let cause = Cause::new(identity.request_ids, seconds(), origin);
-            self.update_of(route.series, value, seen, &cause);
-            if let Some((derived, duration)) = derived {
-                self.update_of(derived.series, duration, seen, &cause);
-                if let Some(place) = derived.requests {
-                    self.update_of(place, cause.requests(), seen, &cause);
-                }
-            }
-            return true;
-        }
-        self.update(route.series, value, seen);
-        if let Some((derived, duration)) = derived {
-            self.update(derived.series, duration, seen);
-        }
-        true
-    }
-
-    fn exemplifies(&self, place: Place) -> bool {
-        self.families.get(place.family as usize).is_some_and(Family::has_exemplars)
-    }
-
-    fn update(&mut self, place: Place, value: f64, seen: Seen) {
-        if let Some(family) = self.families.get_mut(place.family as usize) {
-            family.update(place.series as usize, value, seen);
-        }
-    }
-
-    /// The same of a line that names requests. Apart, since all other lines are faster without it.
-    #[inline(never)]
-    fn update_of(&mut self, place: Place, value: f64, seen: Seen, cause: &Cause<'_>) {
-        if let Some(family) = self.families.get_mut(place.family as usize) {
-            let bucket = family.update(place.series as usize, value, seen);
-            let grown = family.exemplify(place.series as usize, bucket, value, cause);
-            if grown > 0 {
-                self.grown(grown);
             }
         }
     }

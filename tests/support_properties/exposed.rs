@@ -99,7 +99,8 @@ pub(crate) fn check(drafts: &[Draft]) {
 /// A family whose names nobody else could have is what it is.
 fn keeps_its_type(family: &FamilyView, families: &[FamilyView], read: &OpenMetrics, body: &str) {
     let stem = family.name.strip_suffix("_total").unwrap_or(&family.name);
-    let is_alone = families.iter().filter(|other| other.name.starts_with(stem)).count() == 1;
+    let root = |family: &FamilyView| family.name.split('_').next().map(str::to_owned);
+    let is_alone = families.iter().filter(|other| root(other) == root(family)).count() == 1;
     let (name, word) = match family.kind {
         Type::Counter if family.name.ends_with("_total") && !stem.is_empty() => (stem, "counter"),
         Type::Counter | Type::Untyped => (&*family.name, "unknown"),
