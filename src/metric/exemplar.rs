@@ -23,11 +23,7 @@ pub struct Exemplar<'a> {
 /// The newest exemplar of each bucket of one series. A copy shares them until the original takes another one.
 ///
 /// They lie one after the other in one allocation, since there can be one for each bucket of each series: an id of 36
-<<<<<<< ours
-/// characters takes 52 bytes. Each is its `Head`, then the id.
-=======
 /// characters takes 52 bytes. Each is a head, then the id.
->>>>>>> theirs
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Exemplars {
     packed: Arc<[u8]>,
