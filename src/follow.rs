@@ -28,6 +28,7 @@ pub use drive::run;
 pub use pace::{Look, Waker};
 pub use source::Start;
 pub use sources::repeats_by_name;
+pub(crate) use sources::{doubled, say_repeats};
 
 use crate::publish::{Board, PathProblem, Published, SourceStatus, Status};
 use crate::state::{Origin, Role, Rules, State, View};

@@ -9,6 +9,7 @@ use super::{Follower, Settings, WatchedPath};
 use crate::state::Role;
 use parsers::{Dialect, FORMATS, Format, RULES};
 use std::collections::HashSet;
+use std::fmt;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -151,10 +152,8 @@ impl Follower {
         }
         let others = self.sources.iter().enumerate().filter(|(at, _)| Some(*at) != except);
         let mut beside = others.map(|(_, source)| source).filter(|source| {
-            let others = source.dialect.map(|other| other.format);
-            let others = others.filter(|other| other.name != RULES && format.name != RULES);
-            let repeats = others.is_some_and(|other| other.repeats_metrics != format.repeats_metrics);
-            repeats && source.role == Role::All && folder_of(&source.live_path) == folder
+            let doubles = source.dialect.is_some_and(|other| other.format.doubles(format));
+            doubles && source.role == Role::All && folder_of(&source.live_path) == folder
         });
         beside.next().map(|source| source.name.clone())
     }
@@ -187,14 +186,24 @@ pub fn repeats_by_name(settings: &Settings) -> Option<String> {
     }
     let files = settings.paths.iter().map(|watched| &watched.path).filter(|path| path.is_file());
     let files: Vec<(&PathBuf, &Format)> = files.filter_map(|path| Some((path, detect_file(path)?))).collect();
-    let (console, _) = files.iter().find(|(_, format)| format.repeats_metrics)?;
-    let (metrics, _) = files.iter().find(|(_, format)| !format.repeats_metrics)?;
-    Some(format!(
-        "{} is a console and repeats the metric lines of {}: each would count twice. Give only one of them, or \
-         --source.allow-repeats if they are of different servers",
-        console.display(),
-        metrics.display()
-    ))
+    doubled(&files).map(|(console, metrics)| say_repeats(&console.display(), &metrics.display()))
+}
+
+/// A file and one of which it holds the lines once more.
+pub(crate) fn doubled<'a, T>(files: &'a [(T, &Format)]) -> Option<(&'a T, &'a T)> {
+    let consoles = files.iter().filter(|(_, format)| !format.repeats.is_empty());
+    let mut pairs = consoles.flat_map(|console| files.iter().map(move |other| (console, other)));
+    let ((console, _), (other, _)) =
+        pairs.find(|((_, console), (_, other))| console.repeats.contains(&other.name))?;
+    Some((console, other))
+}
+
+/// Why two such files are not read together.
+pub(crate) fn say_repeats(console: &dyn fmt::Display, metrics: &dyn fmt::Display) -> String {
+    format!(
+        "{console} is a console and repeats the metric lines of {metrics}: each would count twice. Give only one of \
+         them, or --source.allow-repeats if they are of different servers"
+    )
 }
 
 /// A file name as text; bytes that are no UTF-8 as `\xff`.
