@@ -35,6 +35,9 @@ pub struct Format {
     pub declares: bool,
     /// The formats whose lines it holds once more: a console beside the files that it repeats.
     pub repeats: &'static [&'static str],
+    /// Whether lines of it stand in other servers' logs as well: they tell a format only where no other line does, and
+    /// for the time being.
+    pub is_generic: bool,
     /// Whether a line can only come from this format.
     pub recognises: fn(&str) -> bool,
     /// Cuts the next record off the front of a buffer.
@@ -53,6 +56,7 @@ pub static FORMATS: &[Format] = &[
         summary: "TorchServe's ts_metrics.log and model_metrics.log (0.1 to 0.12, any layout)",
         declares: true,
         repeats: &[],
+        is_generic: false,
         recognises: torchserve::recognises_metric_file,
         frame: torchserve::frame,
         identify: Some(torchserve::IDENTIFY),
@@ -63,6 +67,7 @@ pub static FORMATS: &[Format] = &[
         summary: "BentoML's server log: HTTP and gRPC requests (1.0 to 1.4)",
         declares: false,
         repeats: &[],
+        is_generic: false,
         recognises: bentoml::recognises,
         frame: framing::line,
         identify: None,
@@ -73,6 +78,7 @@ pub static FORMATS: &[Format] = &[
         summary: "Text Generation Inference's router: text, with colours or without, and JSON (0.3 to 3.3)",
         declares: false,
         repeats: &[],
+        is_generic: false,
         recognises: tgi::recognises,
         frame: framing::line,
         identify: None,
@@ -83,6 +89,7 @@ pub static FORMATS: &[Format] = &[
         summary: "DeepSparse's Python loggers (1.3 to 1.8)",
         declares: false,
         repeats: &[],
+        is_generic: false,
         recognises: deepsparse::recognises,
         frame: framing::line,
         identify: None,
@@ -93,6 +100,7 @@ pub static FORMATS: &[Format] = &[
         summary: "KServe's Python model server: its trace lines (0.9 to 0.21)",
         declares: false,
         repeats: &[],
+        is_generic: false,
         recognises: kserve::recognises,
         frame: framing::line,
         identify: None,
@@ -103,6 +111,7 @@ pub static FORMATS: &[Format] = &[
         summary: "TorchServe's access_log.log",
         declares: false,
         repeats: &[],
+        is_generic: false,
         recognises: torchserve::recognises_access_log,
         frame: framing::line,
         identify: None,
@@ -113,6 +122,7 @@ pub static FORMATS: &[Format] = &[
         summary: "TorchServe's ts_log.log or standard output: metric lines among all other loggers'",
         declares: true,
         repeats: &["torchserve", "torchserve-access"],
+        is_generic: false,
         recognises: torchserve::recognises_console,
         frame: framing::line,
         identify: None,
@@ -123,6 +133,7 @@ pub static FORMATS: &[Format] = &[
         summary: "vLLM's log: periodic lines of all versions, text, colours or JSON, and its access lines",
         declares: false,
         repeats: &[],
+        is_generic: false,
         recognises: vllm::recognises,
         frame: framing::line,
         identify: None,
@@ -133,6 +144,7 @@ pub static FORMATS: &[Format] = &[
         summary: "Ray Serve's proxy and replica logs, text or JSON",
         declares: false,
         repeats: &[],
+        is_generic: false,
         recognises: ray_serve::recognises,
         frame: framing::line,
         identify: None,
@@ -143,6 +155,7 @@ pub static FORMATS: &[Format] = &[
         summary: "SGLang's log: batch lines, request times, requests as JSON, access lines",
         declares: false,
         repeats: &[],
+        is_generic: false,
         recognises: sglang::recognises,
         frame: framing::line,
         identify: None,
@@ -153,6 +166,7 @@ pub static FORMATS: &[Format] = &[
         summary: "Ollama's log",
         declares: false,
         repeats: &[],
+        is_generic: false,
         recognises: ollama::recognises,
         frame: framing::line,
         identify: None,
@@ -163,6 +177,7 @@ pub static FORMATS: &[Format] = &[
         summary: "llama.cpp's server log, text or JSON (2023 to 2026)",
         declares: false,
         repeats: &[],
+        is_generic: false,
         recognises: llamacpp::recognises,
         frame: framing::line,
         identify: None,
@@ -173,16 +188,18 @@ pub static FORMATS: &[Format] = &[
         summary: "LMDeploy's periodic line",
         declares: false,
         repeats: &[],
+        is_generic: false,
         recognises: lmdeploy::recognises,
         frame: framing::line,
         identify: None,
         parse: lmdeploy::parse,
     },
     Format {
-        name: ACCESS,
+        name: "access",
         summary: "access lines of uvicorn, gunicorn and others: MLServer, home-grown servers",
         declares: false,
         repeats: &[],
+        is_generic: true,
         recognises: access::recognises,
         frame: framing::line,
         identify: None,
@@ -193,6 +210,7 @@ pub static FORMATS: &[Format] = &[
         summary: "any lines, for the rules of the configuration",
         declares: false,
         repeats: &[],
+        is_generic: true,
         recognises: rules::recognises,
         frame: framing::line,
         identify: None,
@@ -206,9 +224,6 @@ impl Format {
         self.repeats.contains(&other.name) || other.repeats.contains(&self.name)
     }
 }
-
-/// The name of the format of access lines.
-pub(crate) const ACCESS: &str = "access";
 
 /// The format of a log that only the configuration's rules read.
 pub const RULES: &str = "rules";

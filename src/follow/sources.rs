@@ -5,6 +5,7 @@ use super::log_file::{LogFile, Recent};
 use super::source::{Setup, Source, Start};
 use super::stream::Stream;
 use super::tail::Tail;
+use super::told::Told;
 use super::{Follower, Settings, WatchedPath};
 use crate::state::Role;
 use parsers::{Dialect, FORMATS, Format, RULES};
@@ -83,7 +84,12 @@ impl Follower {
             }
         };
         let name = self.state.source(facts).map_or_else(String::new, |facts| facts.name.clone());
-        let saved_dialect = saved.as_ref().and_then(|saved| Dialect::named(saved.dialect.as_deref()?));
+        // What is saved was told by lines, for good if it is no generic format.
+        let before = saved.as_ref().and_then(|saved| Dialect::named(saved.dialect.as_deref()?));
+        let before = before.filter(|before| !before.format.is_generic);
+        let before = before.or_else(|| found.format.and_then(parsers::format_named).map(Dialect::bare));
+        let fallback = self.fallback(found.is_named, watched.is_listed);
+        let told = Told::new(watched.format, fallback).before(before);
         let setup = Setup {
             facts,
             server,
@@ -93,9 +99,7 @@ impl Follower {
                 .as_ref()
                 .map_or_else(|| watched.labels.clone(), |pod| pod.labels(&watched.labels)),
             offset_minutes: watched.offset_minutes,
-            fixed: watched.format,
-            saved: saved_dialect.filter(|dialect| dialect.format.name != RULES),
-            fallback: self.fallback(found.is_named, watched.is_listed),
+            told,
             start: if self.is_ready { Start::Start } else { self.settings.start },
             line_max: self.settings.line_max,
             roots: (!found.is_named).then(|| roots(&watched.path, &self.settings.allowed_roots)),
@@ -105,7 +109,7 @@ impl Follower {
         };
         let source = Source::new(found, setup);
         tracing::info!(source = %source.name, file = %source.live_path.display(), "following");
-        if source.dialect.is_some_and(|dialect| dialect.format.declares) && found.role == Role::All {
+        if source.told.dialect().is_some_and(|dialect| dialect.format.declares) && found.role == Role::All {
             self.state.declare();
         }
         self.sources.push(source);
@@ -137,7 +141,7 @@ impl Follower {
     /// The same for a source whose format has just shown itself: from then on only its facts are taken.
     pub(super) fn refuse_repeats(&mut self, at: usize) {
         let Some(source) = self.sources.get(at).filter(|source| source.role == Role::All) else { return };
-        let (live, dialect) = (source.live_path.clone(), source.dialect);
+        let (live, dialect) = (source.live_path.clone(), source.told.dialect());
         let other = dialect.and_then(|dialect| self.repeated_by(dialect.format, folder_of(&live), Some(at)));
         if let (Some(other), Some(source)) = (other, self.sources.get_mut(at)) {
             source.role = Role::FactsOnly;
@@ -152,7 +156,7 @@ impl Follower {
         }
         let others = self.sources.iter().enumerate().filter(|(at, _)| Some(*at) != except);
         let mut beside = others.map(|(_, source)| source).filter(|source| {
-            let doubles = source.dialect.is_some_and(|other| other.format.doubles(format));
+            let doubles = source.told.dialect().is_some_and(|other| other.format.doubles(format));
             doubles && source.role == Role::All && folder_of(&source.live_path) == folder
         });
         beside.next().map(|source| source.name.clone())

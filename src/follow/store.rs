@@ -76,7 +76,7 @@ impl<'a> Snapshot<Saving<'a>> {
         let saved = sources.iter().map(|source| SavedSource {
             path: bytes(&source.live_path),
             facts: source.facts,
-            dialect: source.dialect.map(|dialect| dialect.to_string()),
+            dialect: source.told.dialect().map(|dialect| dialect.to_string()),
             streams: source.streams().collect(),
         });
         Self {
