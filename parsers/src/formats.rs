@@ -13,8 +13,6 @@ mod sglang;
 #[cfg(test)]
 pub(crate) mod testing;
 mod tgi;
-#[cfg(test)]
-mod told;
 mod torchserve;
 mod vllm;
 
