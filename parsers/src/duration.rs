@@ -89,8 +89,23 @@ mod tests {
     #[test]
     fn what_is_cut_or_no_duration_is_none() {
         for text in [
-            "", "5", "5.", "5.s", ".5s", "s", "-5s", "5 s", "5s ", "5s1m", "1h1h", "5x", "1e3s", "5\u{b5}",
-            "5sm", "1.5ns", "1.0000000001s",
+            "",
+            "5",
+            "5.",
+            "5.s",
+            ".5s",
+            "s",
+            "-5s",
+            "5 s",
+            "5s ",
+            "5s1m",
+            "1h1h",
+            "5x",
+            "1e3s",
+            "5\u{b5}",
+            "5sm",
+            "1.5ns",
+            "1.0000000001s",
         ] {
             assert_eq!(None, seconds(text), "{text}");
         }

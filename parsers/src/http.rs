@@ -250,6 +250,7 @@ mod tests {
         assert_eq!("other", route("/v1/models//x", "404"));
         assert_eq!("/translate", route("/translate?q=1", "200"), "a server of one's own");
         assert_eq!("other", Request::new("BREW", "/", "200").method);
+        let code = |text| Request::new("GET", "/", text).code;
         assert_eq!(["200", "other", "other"], ["200", "2000", "777"].map(code));
     }
 
