@@ -106,7 +106,8 @@ pub enum Compat {
     NodeExporter,
     /// dcgm-exporter: `DCGM_FI_DEV_GPU_UTIL` and its kin.
     Dcgm,
-    /// vLLM of 2023 to 2025: `vllm:gpu_cache_usage_perc` and its kin. Made of log lines, so no collector looks at it.
+    /// vLLM of 2023 to 2025: `vllm:gpu_cache_usage_perc` and its kin.
+    // Made of log lines, so no collector looks at it. The comments above are the help of `--compat`.
     Vllm,
 }
 

@@ -24,6 +24,7 @@ mod store;
 mod stream;
 mod tail;
 mod take;
+mod told;
 mod wake;
 
 pub use drive::run;
@@ -31,6 +32,7 @@ pub use pace::{Look, Waker};
 pub use reload::Change;
 pub use source::Start;
 pub use sources::repeats_by_name;
+pub(crate) use sources::{doubled, say_repeats};
 
 use crate::publish::{Board, PathProblem, Published, SourceStatus, Status};
 use crate::state::{Origin, Role, Rules, State, View};
@@ -47,6 +49,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use stdin::Stdin;
 use store::{Permit, SavedSource, Snapshot, Store, Unsettled};
 use take::Sink;
+use told::Told;
 use wake::Watch;
 
 /// What is followed, and how.
@@ -166,7 +169,7 @@ impl Follower {
                 let server = state.add_server();
                 let (line_max, format) = (settings.line_max, watched.format);
                 let fallback = fallback_of_stdin(&rules);
-                Some((Stdin::start(waker.clone(), line_max, format, fallback)?, facts, server))
+                Some((Stdin::start(waker.clone(), line_max, Told::new(format, fallback))?, facts, server))
             }
             None => None,
         };
@@ -296,7 +299,7 @@ impl Follower {
     fn step_source(&mut self, at: usize, now: u64, look: Option<source::Changes>) -> Progress {
         let mut changes = look.unwrap_or_default();
         let Some(source) = self.sources.get_mut(at) else { return Progress::default() };
-        let had_dialect = source.dialect;
+        let had_dialect = source.told.dialect();
         if source.settle_dialect() != had_dialect {
             self.refuse_repeats(at);
         }
@@ -316,7 +319,7 @@ impl Follower {
             proven |= sink.take(piece, dialect, pending);
         });
         if proven {
-            source.confirm_dialect();
+            source.told.confirm();
         }
         is_dirty |= changes != source::Changes::default();
         if let Some(facts) = state.source_mut(facts) {
@@ -326,7 +329,7 @@ impl Follower {
             facts.gaps += changes.gaps;
         }
         let declares = |dialect: Option<Dialect>| dialect.is_some_and(|dialect| dialect.format.declares);
-        if !declares(had_dialect) && declares(source.dialect) && proven && role == Role::All {
+        if !declares(had_dialect) && declares(source.told.dialect()) && proven && role == Role::All {
             self.state.declare();
         }
         let error = source.error.take();
@@ -350,14 +353,14 @@ impl Follower {
             offset_minutes: 0,
         };
         let (state, complaints, last_lines) = (&mut self.state, &mut self.complaints, &mut self.last_lines);
-        let had_dialect = stdin.dialect();
+        let had_dialect = stdin.told.dialect();
         let (role, line_max) = (Role::All, self.settings.line_max);
         let mut sink = Sink { state, complaints, name: "stdin", role, origin: &origin, line_max };
         let any = stdin.read(|piece, dialect, pending| {
             last_lines.note(*source, &piece);
             sink.take(piece, dialect, pending);
         });
-        if had_dialect.is_none() && stdin.dialect().is_some_and(|dialect| dialect.format.declares) {
+        if had_dialect.is_none() && stdin.told.dialect().is_some_and(|dialect| dialect.format.declares) {
             self.state.declare();
         }
         any
@@ -366,7 +369,7 @@ impl Follower {
     fn post_status(&self) {
         let files = self.sources.iter().map(|source| SourceStatus {
             name: source.name.clone(),
-            dialect: source.dialect,
+            dialect: source.told.dialect(),
             is_active: source.is_active(),
             is_stale: source.is_stale(),
             lag_bytes: source.lag(),
@@ -374,7 +377,7 @@ impl Follower {
         });
         let stdin = self.stdin.iter().map(|(stdin, facts, _)| SourceStatus {
             name: "stdin".to_owned(),
-            dialect: stdin.dialect(),
+            dialect: stdin.told.dialect(),
             is_active: stdin.is_open,
             is_stale: false,
             lag_bytes: 0,

@@ -5,6 +5,7 @@ use crate::exit::End;
 use crate::expose::text;
 use crate::follow::complaints::escape;
 use crate::follow::cut::{Cutter, Piece};
+use crate::follow::{doubled, say_repeats};
 use crate::logging;
 use crate::state::{Origin, Outcome, Role, State};
 use flate2::read::MultiGzDecoder;
@@ -120,16 +121,10 @@ fn wrapper(head: &[u8]) -> Wrapper {
 
 /// A console beside the metric files that it repeats would count each line twice.
 fn repeats(inputs: &[Input]) -> Option<String> {
-    let recognised = inputs.iter().filter(|input| input.is_recognised && input.dialect.format.name != RULES);
-    let (consoles, metrics): (Vec<&Input>, Vec<&Input>) =
-        recognised.partition(|input| input.dialect.format.repeats_metrics);
-    let (console, metric) = (consoles.first()?, metrics.first()?);
-    Some(format!(
-        "{} is a console and repeats the metric lines of {}: each would count twice. Give only one of them, or \
-         --source.allow-repeats if they are of different servers",
-        escape(console.name.as_bytes()),
-        escape(metric.name.as_bytes())
-    ))
+    let recognised = inputs.iter().filter(|input| input.is_recognised);
+    let files: Vec<(&Input, &Format)> = recognised.map(|input| (input, input.dialect.format)).collect();
+    let name = |input: &Input| escape(input.name.as_bytes());
+    doubled(&files).map(|(console, metrics)| say_repeats(&name(console), &name(metrics)))
 }
 
 /// Where in a file the replay is.

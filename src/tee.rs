@@ -23,6 +23,7 @@ use copy::Copier;
 use file::Rotated;
 use queue::Queue;
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::task::Poll;
 use std::thread;
@@ -33,7 +34,7 @@ use tokio::sync::mpsc;
 /// How long a server's outputs may stay open after its end: processes that it left behind may hold them.
 const DRAIN: Duration = Duration::from_secs(5);
 
-/// How long the file may take at the end.
+/// How long the file may take at the end, and what is said of it.
 const FLUSH: Duration = Duration::from_secs(2);
 
 /// Signals that a server may be waiting for.
@@ -55,10 +56,7 @@ pub(crate) fn run(flags: &TeeFlags) -> io::Result<End> {
     let queue = Arc::new(Queue::default());
     let file = Rotated::new(flags.file.clone(), flags.max_bytes, flags.keep);
     let written = start_writer(file, queue.clone())?;
-    let reporter = {
-        let (queue, file) = (queue.clone(), flags.file.clone());
-        thread::Builder::new().name("tee-report".to_owned()).spawn(move || queue.report(&file))?
-    };
+    let reported = start_reporter(flags.file.clone(), queue.clone())?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let end = runtime.block_on(async {
         // A limit on the size of files is a full disk like any other, and not the server's end.
@@ -72,7 +70,8 @@ pub(crate) fn run(flags: &TeeFlags) -> io::Result<End> {
     // A disk that hangs does not keep the server's exit code from being passed on.
     let _it_is_over: Result<(), _> = written.recv_timeout(FLUSH);
     queue.give_up();
-    drop(reporter.join());
+    // Nor does a standard error that nobody reads.
+    let _it_is_over: Result<(), _> = reported.recv_timeout(FLUSH);
     end
 }
 
@@ -86,6 +85,16 @@ fn start_writer(mut file: Rotated, queue: Arc<Queue>) -> io::Result<std::sync::m
         drop(done);
     })?;
     Ok(written)
+}
+
+/// The thread that says what the file has not got; that its sender is gone means that all is said.
+fn start_reporter(file: PathBuf, queue: Arc<Queue>) -> io::Result<std::sync::mpsc::Receiver<()>> {
+    let (done, reported) = std::sync::mpsc::channel();
+    thread::Builder::new().name("tee-report".to_owned()).spawn(move || {
+        queue.report(&file);
+        drop(done);
+    })?;
+    Ok(reported)
 }
 
 /// Standard input to standard output. A signal is most often meant for the whole pipe, and the server has something
@@ -148,10 +157,13 @@ async fn serve(
         }
     };
     let drain = async {
-        // The last output that ends may end with a line without its end, as the server's own does.
+        // The file may end with a line without its end, as the server's own output does; there is room for one.
         let mut last = Vec::new();
         while let Some(rest) = copied.recv().await {
-            last = rest;
+            if !rest.is_empty() {
+                let other = std::mem::replace(&mut last, rest);
+                queue.leave_out_rest(&other);
+            }
         }
         last
     };
@@ -171,13 +183,13 @@ fn killed_by(signal: i32) -> u8 {
 }
 
 /// The signals that are not obeyed but passed on.
-struct Signals([(i32, Signal); PASSED_ON.len()]);
+struct Signals(Vec<(i32, Signal)>);
 
 impl Signals {
     fn new() -> io::Result<Self> {
-        let [a, b, c, d, e, f] = PASSED_ON;
-        let listen = |kind: SignalKind| Ok::<_, io::Error>((kind.as_raw_value(), signal(kind)?));
-        Ok(Self([listen(a)?, listen(b)?, listen(c)?, listen(d)?, listen(e)?, listen(f)?]))
+        let ignored = ignored();
+        let heard = PASSED_ON.iter().filter(|kind| ignored >> (kind.as_raw_value() - 1) & 1 == 0);
+        heard.map(|kind| Ok((kind.as_raw_value(), signal(*kind)?))).collect::<io::Result<_>>().map(Self)
     }
 
     /// The number of the next one.
@@ -191,4 +203,13 @@ impl Signals {
         })
         .await
     }
+}
+
+/// The signals that we were told to ignore, the first one in the lowest bit. A server is told the same through us:
+/// behind `nohup` it outlives its terminal, and would not if we listened, since a new program ignores only what
+/// was ignored before.
+fn ignored() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
 }

@@ -835,6 +835,38 @@ fn the_format_of_a_followed_file_is_found_however_it_arrives() {
     }
 }
 
+/// Health checks come long before the first line that only LMDeploy writes.
+#[test]
+fn lines_that_many_servers_write_do_not_hide_the_server() {
+    let access = "INFO:     127.0.0.1:56890 - \"GET /health HTTP/1.1\" 200 OK\n";
+    let statistics = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/lmdeploy/stats.log");
+    let statistics = fs::read_to_string(statistics).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("server.log");
+    fs::write(&path, access).unwrap();
+    let input = Pieces::new();
+    let mut piped = run();
+    piped.arg("-").stdin(input.stdin());
+    let piped = Server::launch(piped).until_ready();
+    input.send(access.as_bytes());
+    let followed = follow(&[folder.path()]);
+    for server in [&followed, &piped] {
+        eventually("the access line is counted", || {
+            let body = server.scrape();
+            body.samples.keys().any(|(name, _)| name == "http_requests_total").then_some(())
+        });
+    }
+    append(&path, &statistics);
+    input.send(statistics.as_bytes());
+    for server in [&followed, &piped] {
+        eventually("the statistics are read", || {
+            server
+                .value("lmdeploy:num_requests_running", &[("engine", "1")])
+                .filter(|running| *running == 86.0)
+        });
+    }
+}
+
 #[test]
 fn a_named_file_that_begins_with_a_long_line_is_read() {
     let folder = tempfile::tempdir().unwrap();

@@ -259,6 +259,15 @@ fn a_console_beside_the_metric_files_that_it_repeats_is_refused() {
 }
 
 #[test]
+fn a_console_repeats_no_other_servers_lines() {
+    let bentoml = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/bentoml/http.log");
+    let output = replay([fixture("log/console.txt"), bentoml]);
+    assert_eq!(Some(0), output.status.code(), "{}", stderr(&output));
+    let body = String::from_utf8_lossy(&output.stdout);
+    assert!(body.contains("\nbentoml_service_request_total{") && body.contains("\nRequests2XX{"), "{body}");
+}
+
+#[test]
 fn repeats_are_counted_when_they_are_allowed() {
     let [log, console] = ["log/ts_metrics.log", "log/console.txt"].map(fixture);
     let output = replay([Path::new("--source.allow-repeats"), &log, &console]);

@@ -99,7 +99,7 @@ proptest! {
         format in any_format().prop_filter("metrics stand there", |format| format.declares),
     ) {
         let (drafts, noise): (Vec<_>, Vec<_>) = lines.into_iter().unzip();
-        let stream = Stream::new(&shapes, &drafts, format.repeats_metrics);
+        let stream = Stream::new(&shapes, &drafts, !format.repeats.is_empty());
         let mut state = State::new(Arc::new(Rules { catalog: stream.catalog.clone(), ..Rules::default() }));
         state.declare();
         let none = BTreeMap::new();

@@ -5,7 +5,9 @@ use crate::support::folders::Folders;
 use crate::support::lines::requests;
 use crate::support::process::{Server, eventually, inferometer, stderr, strace, wait_for};
 use std::io::{BufRead, BufReader, Read, Write};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
@@ -20,6 +22,13 @@ fn tee(file: &Path, arguments: &[&str]) -> Command {
 /// Runs a server of shell commands to its end.
 fn serve(file: &Path, script: &str) -> Output {
     tee(file, &["--", "sh", "-c", script]).stdin(Stdio::null()).output().unwrap()
+}
+
+/// The same by way of another program.
+fn under(program: &[&str], command: &Command) -> Command {
+    let mut other = Command::new(program[0]);
+    other.args(&program[1..]).arg(command.get_program()).args(command.get_args()).stdin(Stdio::null());
+    other
 }
 
 fn signal(process: &Child, name: &str) {
@@ -128,7 +137,11 @@ fn signals_go_to_the_server() {
         assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
         let script = format!("exec 3<>{}; {script}", fifo.display());
         let file = folders.logs().join(format!("{name}.log"));
-        let mut child = tee(&file, &["--", "sh", "-c", &script]).stdin(Stdio::null()).spawn().unwrap();
+        // Whoever runs the tests in the background may have them ignore some.
+        let mut child = under(&["env", "--default-signal"], &tee(&file, &["--", "sh", "-c", &script]))
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         assert_eq!("ready", lines.next().unwrap().unwrap());
         signal(&child, name);
@@ -155,9 +168,7 @@ fn a_full_disk_costs_lines_of_the_file_and_nothing_else() {
     let mut command = tee(&file, &[]);
     command.arg("--").args(["sh", "-c", "seq 1 20000; exit 9"]);
     // The limit on a file's size stands in for a full disk: a write fails after a part of it.
-    let mut limited = Command::new("prlimit");
-    limited.arg("--fsize=8192").arg(command.get_program()).args(command.get_args());
-    let output = limited.stdin(Stdio::null()).output().unwrap();
+    let output = under(&["prlimit", "--fsize=8192"], &command).output().unwrap();
     let all: String = (1..=20_000).map(|number| format!("{number}\n")).collect();
     assert!(all == text(&output.stdout), "{}", output.stdout.len());
     let (written, message) = (std::fs::read_to_string(&file).unwrap(), stderr(&output));
@@ -168,6 +179,22 @@ fn a_full_disk_costs_lines_of_the_file_and_nothing_else() {
         format!("{left_out} lines ({} bytes) have been left out so far: ", all.len() - written.len());
     assert!(message.contains(&expected), "{expected}: {message}");
     assert_eq!(Some(9), output.status.code(), "{message}");
+}
+
+#[test]
+fn a_full_disk_keeps_the_whole_lines_that_it_took() {
+    // A follower may have counted them already: taken away and followed by other lines, they would count again.
+    let folders = Folders::new();
+    let file = folders.logs().join("server.log");
+    let all = folders.path().join("all");
+    let line = "a line of twenty b.\n";
+    std::fs::write(&all, line.repeat(3000)).unwrap();
+    let command = tee(&file, &["--", "dd", "bs=60000", "status=none", &format!("if={}", all.display())]);
+    let output = under(&["prlimit", "--fsize=8192"], &command).output().unwrap();
+    assert_eq!(line.repeat(8192 / 20), std::fs::read_to_string(&file).unwrap());
+    let left_out = 3000 - 8192 / 20;
+    let message = stderr(&output);
+    assert!(message.contains(&format!("{left_out} lines ({} bytes) have been", left_out * 20)), "{message}");
 }
 
 #[test]
@@ -251,4 +278,55 @@ fn an_open_file_that_is_taken_away_is_made_again() {
     });
     drop(stdin);
     assert!(child.wait().unwrap().success());
+}
+
+#[test]
+fn an_output_that_nobody_reads_does_not_hold_back_the_servers_end() {
+    let folders = Folders::new();
+    // Whoever is to say what the file has not got waits for the same pipe.
+    let script = "seq 1 100000 >&2 & exit 3";
+    let mut child = tee(&folders.logs(), &["--", "sh", "-c", script]).stdin(Stdio::null()).spawn().unwrap();
+    let status = eventually("the end", || child.try_wait().unwrap());
+    assert_eq!(Some(3), status.code());
+}
+
+#[test]
+fn a_line_without_its_end_is_the_files_last_one_whichever_output_ends_first() {
+    let folders = Folders::new();
+    let file = folders.logs().join("server.log");
+    let script = "printf 'one\\nhalf'; exec >&-; echo later >&2; read line";
+    let mut child = tee(&file, &["--", "sh", "-c", script]).spawn().unwrap();
+    let mut said = BufReader::new(child.stderr.take().unwrap()).lines();
+    assert_eq!("later", said.next().unwrap().unwrap());
+    drop(child.stdin.take());
+    child.wait().unwrap();
+    let written = std::fs::read_to_string(&file).unwrap();
+    assert!(["one\nlater\nhalf", "later\none\nhalf"].contains(&&*written), "{written:?}");
+    assert_eq!(None, said.next().transpose().unwrap());
+}
+
+#[test]
+fn a_server_behind_nohup_outlives_its_terminal() {
+    let folders = Folders::new();
+    let file = folders.logs().join("server.log");
+    let command = tee(&file, &["--", "sh", "-c", "kill -HUP $$; echo alive"]);
+    let output = under(&["sh", "-c", "trap '' HUP; exec \"$@\"", "sh"], &command).output().unwrap();
+    assert_eq!((Some(0), "alive\n"), (output.status.code(), &*text(&output.stdout)));
+}
+
+#[test]
+fn an_output_that_somebody_made_non_blocking_gets_all_of_it() {
+    let folders = Folders::new();
+    let file = folders.logs().join("server.log");
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    theirs.set_nonblocking(true).unwrap();
+    let mut command = tee(&file, &["--", "seq", "1", "300000"]);
+    let child = command.stdin(Stdio::null()).stdout(OwnedFd::from(theirs)).spawn();
+    drop(command);
+    let mut child = child.unwrap();
+    eventually("more than the socket holds", || {
+        std::fs::metadata(&file).ok().filter(|metadata| metadata.len() > 100_000).map(drop)
+    });
+    assert_eq!(300_000, BufReader::with_capacity(512, ours).lines().map_while(Result::ok).count());
+    assert_eq!(Some(0), child.wait().unwrap().code());
 }

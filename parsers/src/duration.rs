@@ -14,7 +14,8 @@ const UNITS: [(&str, u64); 9] = [
     ("d", 86_400_000_000_000),
 ];
 
-/// Seconds of a whole duration text; `None` where it is not one. Digits below a nanosecond are dropped.
+/// Seconds of a whole duration text; `None` where it is not one: no language prints digits below a
+/// nanosecond either.
 ///
 /// The parts add up as whole nanoseconds, so the result is the double next to what the text says, up to 104 days.
 pub(crate) fn seconds(text: &str) -> Option<f64> {
@@ -45,7 +46,7 @@ fn part(text: &str) -> Option<(u64, u64, &str)> {
     let mut nanoseconds = whole.parse::<u64>().ok()?.checked_mul(unit)?;
     let mut place = unit;
     for digit in fraction.bytes() {
-        place /= 10;
+        place = Some(place / 10).filter(|place| *place > 0)?;
         nanoseconds = nanoseconds.checked_add(place.checked_mul(u64::from(digit - b'0'))?)?;
     }
     Some((nanoseconds, unit, after))
@@ -65,6 +66,10 @@ mod tests {
     fn both_languages_durations_are_exact() {
         for (text, expected) in [
             ("0s", 0.0),
+            ("0ns", 0.0),
+            ("5ms", 0.005),
+            ("100ns", 1e-7),
+            ("7200s", 7200.0),
             ("87ns", 87e-9),
             ("25.702\u{b5}s", 25.702e-6),
             ("224.921\u{3bc}s", 224.921e-6),
@@ -84,8 +89,23 @@ mod tests {
     #[test]
     fn what_is_cut_or_no_duration_is_none() {
         for text in [
-            "", "5", "5.", "5.s", ".5s", "s", "-5s", "5 s", "5s ", "5s1m", "1h1h", "5x", "1e3s", "5\u{b5}",
+            "",
+            "5",
+            "5.",
+            "5.s",
+            ".5s",
+            "s",
+            "-5s",
+            "5 s",
+            "5s ",
+            "5s1m",
+            "1h1h",
+            "5x",
+            "1e3s",
+            "5\u{b5}",
             "5sm",
+            "1.5ns",
+            "1.0000000001s",
         ] {
             assert_eq!(None, seconds(text), "{text}");
         }

@@ -13,8 +13,6 @@ mod sglang;
 #[cfg(test)]
 pub(crate) mod testing;
 mod tgi;
-#[cfg(test)]
-mod told;
 mod torchserve;
 mod vllm;
 
@@ -33,8 +31,11 @@ pub struct Format {
     pub summary: &'static str,
     /// Whether the server declares families that are listed before their first line.
     pub declares: bool,
-    /// Whether metrics found here repeat those of the server's metric files.
-    pub repeats_metrics: bool,
+    /// The formats whose lines it holds once more: a console beside the files that it repeats.
+    pub repeats: &'static [&'static str],
+    /// Whether lines of it stand in other servers' logs as well: they tell a format only where no other line does, and
+    /// for the time being.
+    pub is_generic: bool,
     /// Whether a line can only come from this format.
     pub recognises: fn(&str) -> bool,
     /// Cuts the next record off the front of a buffer.
@@ -52,7 +53,8 @@ pub static FORMATS: &[Format] = &[
         name: "torchserve",
         summary: "TorchServe's ts_metrics.log and model_metrics.log (0.1 to 0.12, any layout)",
         declares: true,
-        repeats_metrics: false,
+        repeats: &[],
+        is_generic: false,
         recognises: torchserve::recognises_metric_file,
         frame: torchserve::frame,
         identify: Some(torchserve::IDENTIFY),
@@ -62,7 +64,8 @@ pub static FORMATS: &[Format] = &[
         name: "bentoml",
         summary: "BentoML's server log: HTTP and gRPC requests (1.0 to 1.4)",
         declares: false,
-        repeats_metrics: false,
+        repeats: &[],
+        is_generic: false,
         recognises: bentoml::recognises,
         frame: framing::line,
         identify: None,
@@ -72,7 +75,8 @@ pub static FORMATS: &[Format] = &[
         name: "tgi",
         summary: "Text Generation Inference's router: text, with colours or without, and JSON (0.3 to 3.3)",
         declares: false,
-        repeats_metrics: false,
+        repeats: &[],
+        is_generic: false,
         recognises: tgi::recognises,
         frame: framing::line,
         identify: None,
@@ -82,7 +86,8 @@ pub static FORMATS: &[Format] = &[
         name: "deepsparse",
         summary: "DeepSparse's Python loggers (1.3 to 1.8)",
         declares: false,
-        repeats_metrics: false,
+        repeats: &[],
+        is_generic: false,
         recognises: deepsparse::recognises,
         frame: framing::line,
         identify: None,
@@ -92,7 +97,8 @@ pub static FORMATS: &[Format] = &[
         name: "kserve",
         summary: "KServe's Python model server: its trace lines (0.9 to 0.21)",
         declares: false,
-        repeats_metrics: false,
+        repeats: &[],
+        is_generic: false,
         recognises: kserve::recognises,
         frame: framing::line,
         identify: None,
@@ -102,7 +108,8 @@ pub static FORMATS: &[Format] = &[
         name: "torchserve-access",
         summary: "TorchServe's access_log.log",
         declares: false,
-        repeats_metrics: false,
+        repeats: &[],
+        is_generic: false,
         recognises: torchserve::recognises_access_log,
         frame: framing::line,
         identify: None,
@@ -112,7 +119,8 @@ pub static FORMATS: &[Format] = &[
         name: "torchserve-console",
         summary: "TorchServe's ts_log.log or standard output: metric lines among all other loggers'",
         declares: true,
-        repeats_metrics: true,
+        repeats: &["torchserve", "torchserve-access"],
+        is_generic: false,
         recognises: torchserve::recognises_console,
         frame: framing::line,
         identify: None,
@@ -122,7 +130,8 @@ pub static FORMATS: &[Format] = &[
         name: "vllm",
         summary: "vLLM's log: periodic lines of all versions, text, colours or JSON, and its access lines",
         declares: false,
-        repeats_metrics: false,
+        repeats: &[],
+        is_generic: false,
         recognises: vllm::recognises,
         frame: framing::line,
         identify: None,
@@ -132,7 +141,8 @@ pub static FORMATS: &[Format] = &[
         name: "ray-serve",
         summary: "Ray Serve's proxy and replica logs, text or JSON",
         declares: false,
-        repeats_metrics: false,
+        repeats: &[],
+        is_generic: false,
         recognises: ray_serve::recognises,
         frame: framing::line,
         identify: None,
@@ -142,7 +152,8 @@ pub static FORMATS: &[Format] = &[
         name: "sglang",
         summary: "SGLang's log: batch lines, request times, requests as JSON, access lines",
         declares: false,
-        repeats_metrics: false,
+        repeats: &[],
+        is_generic: false,
         recognises: sglang::recognises,
         frame: framing::line,
         identify: None,
@@ -152,7 +163,8 @@ pub static FORMATS: &[Format] = &[
         name: "ollama",
         summary: "Ollama's log",
         declares: false,
-        repeats_metrics: false,
+        repeats: &[],
+        is_generic: false,
         recognises: ollama::recognises,
         frame: framing::line,
         identify: None,
@@ -162,7 +174,8 @@ pub static FORMATS: &[Format] = &[
         name: "llamacpp",
         summary: "llama.cpp's server log, text or JSON (2023 to 2026)",
         declares: false,
-        repeats_metrics: false,
+        repeats: &[],
+        is_generic: false,
         recognises: llamacpp::recognises,
         frame: framing::line,
         identify: None,
@@ -172,17 +185,19 @@ pub static FORMATS: &[Format] = &[
         name: "lmdeploy",
         summary: "LMDeploy's periodic line",
         declares: false,
-        repeats_metrics: false,
+        repeats: &[],
+        is_generic: false,
         recognises: lmdeploy::recognises,
         frame: framing::line,
         identify: None,
         parse: lmdeploy::parse,
     },
     Format {
-        name: ACCESS,
+        name: "access",
         summary: "access lines of uvicorn, gunicorn and others: MLServer, home-grown servers",
         declares: false,
-        repeats_metrics: false,
+        repeats: &[],
+        is_generic: true,
         recognises: access::recognises,
         frame: framing::line,
         identify: None,
@@ -192,7 +207,8 @@ pub static FORMATS: &[Format] = &[
         name: RULES,
         summary: "any lines, for the rules of the configuration",
         declares: false,
-        repeats_metrics: false,
+        repeats: &[],
+        is_generic: true,
         recognises: rules::recognises,
         frame: framing::line,
         identify: None,
@@ -200,8 +216,12 @@ pub static FORMATS: &[Format] = &[
     },
 ];
 
-/// The name of the format of access lines.
-pub(crate) const ACCESS: &str = "access";
+impl Format {
+    /// Whether one of two formats holds the lines of the other once more: to read both would count them twice.
+    pub fn doubles(&self, other: &Self) -> bool {
+        self.repeats.contains(&other.name) || other.repeats.contains(&self.name)
+    }
+}
 
 /// The format of a log that only the configuration's rules read.
 pub const RULES: &str = "rules";

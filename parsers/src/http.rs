@@ -9,7 +9,7 @@
 //! has it ([`route::label`]); what nothing has answered is one: `other`.
 
 use crate::pairs::damaged;
-use crate::route::{self, OTHER};
+use crate::route::{self, OTHER, is_code};
 use crate::{Civil, ParseError, time};
 
 /// Routes of the servers that this program reads, by their own documentation. A part in braces stands for any text.
@@ -117,7 +117,7 @@ pub(crate) struct Request<'a> {
 impl<'a> Request<'a> {
     /// A request as a log has it, its label values bounded.
     pub(crate) fn new(method: &str, target: &'a str, code: &'a str) -> Self {
-        let code = self::code(code);
+        let code = if is_code(code) { code } else { OTHER };
         let route = known(target).unwrap_or_else(|| route::label(target, method, code));
         Self { method: route::method(method), route, code, time: None }
     }
@@ -133,12 +133,6 @@ impl<'a> Request<'a> {
             _ => OTHER,
         }
     }
-}
-
-/// The status code, or `other`.
-pub(crate) fn code(text: &str) -> &str {
-    let is_code = text.len() == 3 && text.bytes().all(|byte| byte.is_ascii_digit());
-    if is_code && text.starts_with(['1', '2', '3', '4', '5']) { text } else { OTHER }
 }
 
 /// The known route that a request's target takes.
@@ -176,7 +170,7 @@ pub(crate) fn access_line<'a>(record: &str, line: &'a str) -> Result<Option<Requ
     let (target, rest) = rest.split_once(' ').ok_or_else(malformed)?;
     let (version, rest) = rest.split_once("\" ").ok_or_else(malformed)?;
     let code = rest.split(' ').next().unwrap_or_default();
-    let is_request = version.starts_with("HTTP/") && self::code(code) != OTHER && !method.is_empty();
+    let is_request = version.starts_with("HTTP/") && is_code(code) && !method.is_empty();
     if !is_request {
         return Err(malformed());
     }
@@ -256,6 +250,7 @@ mod tests {
         assert_eq!("other", route("/v1/models//x", "404"));
         assert_eq!("/translate", route("/translate?q=1", "200"), "a server of one's own");
         assert_eq!("other", Request::new("BREW", "/", "200").method);
+        let code = |text| Request::new("GET", "/", text).code;
         assert_eq!(["200", "other", "other"], ["200", "2000", "777"].map(code));
     }
 

@@ -30,9 +30,9 @@ pub(crate) fn method(method: &str) -> &'static str {
     METHODS.iter().find(|known| **known == method).copied().unwrap_or(OTHER)
 }
 
-/// The three digits of an HTTP status.
+/// The three digits of an HTTP status, 100 to 599.
 pub(crate) fn is_code(text: &str) -> bool {
-    text.len() == 3 && text.bytes().all(|byte| byte.is_ascii_digit()) && !text.starts_with('0')
+    matches!(text.as_bytes(), [b'1'..=b'5', b'0'..=b'9', b'0'..=b'9'])
 }
 
 #[cfg(test)]
@@ -59,7 +59,10 @@ mod tests {
 
     #[test]
     fn codes_and_methods_are_those_of_http() {
-        assert!(is_code("200") && !is_code("0x1") && !is_code("099") && !is_code("2000"));
+        assert!(is_code("200") && is_code("599") && is_code("100"));
+        for text in ["0x1", "099", "600", "2000", "20", "", OTHER] {
+            assert!(!is_code(text), "{text:?}");
+        }
         assert_eq!("GET", method("GET"));
         assert_eq!(OTHER, method("BREW"));
     }

@@ -14,7 +14,7 @@ mod docker;
 mod klog;
 mod systemd;
 
-use crate::formats::{ACCESS, FORMATS, Format, format_named};
+use crate::formats::{FORMATS, Format, format_named};
 use crate::framing::{self, Frame};
 use std::fmt;
 
@@ -265,7 +265,7 @@ impl Dialect {
 /// Many servers write access lines of one shape, so these tell only where no other line does.
 pub fn detect(head: &[u8]) -> Option<Dialect> {
     let (common, specific): (Vec<&'static Format>, Vec<_>) =
-        FORMATS.iter().partition(|format| format.name == ACCESS);
+        FORMATS.iter().partition(|format| format.is_generic);
     detect_among(head, &specific).or_else(|| detect_among(head, &common))
 }
 

@@ -43,7 +43,7 @@ pub enum Command {
 /// `inferometer run`.
 #[derive(Args, Debug)]
 pub struct RunFlags {
-    /// Log files, folders, globs, text files (*.prom), or - for standard input [default: $METRICS_LOCATION and $LOG_LOCATION, else logs]
+    /// Log files, folders, globs, - for standard input, or FILE.prom, Prometheus text of another program [default: $METRICS_LOCATION and $LOG_LOCATION, else logs]
     #[arg(value_name = "PATH")]
     pub paths: Vec<PathBuf>,
     #[command(flatten)]
@@ -267,7 +267,7 @@ pub struct FoldFlags {
     #[arg(long = "no-latency-histograms", hide = true)]
     #[expect(missing_docs, reason = "the other half of --latency-histograms")]
     pub no_latency_histograms: bool,
-    /// Names of the log families: the server's own, or Prometheus' conventions
+    /// Names of the log families: the server's own, Prometheus' conventions, or one schema for all servers
     #[arg(long, env = "INFEROMETER_NAMING", value_enum, default_value_t = Naming::Torchserve)]
     pub naming: Naming,
     /// Names to show beside our own: other exporters', or a server's of the past; repeatable

@@ -53,14 +53,14 @@ impl Follower {
                 continue;
             };
             source.labels = source.pod.as_ref().map_or(is.labels.clone(), |pod| pod.labels(&is.labels));
-            source.fall_back_on(self.fallback(source.is_named, is.is_listed));
+            source.told.fall_back_on(self.fallback(source.is_named, is.is_listed));
             source.offset_minutes = is.offset_minutes;
             source.line_max = self.settings.line_max;
             source.roots = source.roots.map(|_| roots(&source.watched, &self.settings.allowed_roots));
             self.sources.push(source);
         }
         if let Some((stdin, ..)) = &mut self.stdin {
-            stdin.fall_back_on(fallback_of_stdin(self.state.rules()));
+            stdin.told.fall_back_on(fallback_of_stdin(self.state.rules()));
         }
         self.declare_again();
         tracing::info!("following as the configuration says now");
@@ -70,8 +70,8 @@ impl Follower {
     fn declare_again(&mut self) {
         let mut declaring = self.sources.iter().filter(|source| source.role == Role::All);
         let declares = |dialect: Option<Dialect>| dialect.is_some_and(|dialect| dialect.format.declares);
-        let is_declared = declaring.any(|source| declares(source.dialect));
-        let stdin = self.stdin.as_ref().and_then(|(stdin, ..)| stdin.dialect());
+        let is_declared = declaring.any(|source| declares(source.told.dialect()));
+        let stdin = self.stdin.as_ref().and_then(|(stdin, ..)| stdin.told.dialect());
         if is_declared || declares(stdin) || self.state.rules().has_metrics_config {
             self.state.declare();
         }

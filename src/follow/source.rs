@@ -15,10 +15,11 @@ use super::listing::Folders;
 use super::log_file::{FileId, Stamp};
 use super::pods::Pod;
 use super::stream::Stream;
+use super::told::Told;
 use crate::state::Role;
 use memory::{Seen, Verdict};
 use open::Open;
-use parsers::{Dialect, Format, Pending};
+use parsers::{Dialect, Pending};
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, Metadata};
 use std::io;
@@ -88,12 +89,7 @@ pub(crate) struct Source {
     pub(crate) labels: BTreeMap<String, String>,
     pub(crate) offset_minutes: i16,
     /// What its files hold.
-    pub(crate) dialect: Option<Dialect>,
-    is_dialect_sure: bool,
-    /// The format that is set for it; only what is around its lines is found then.
-    fixed: Option<&'static Format>,
-    /// The format as long as no line tells it.
-    fallback: Option<&'static Format>,
+    pub(super) told: Told,
     streams: BTreeMap<u64, Stream>,
     next_stream: u64,
     /// Oldest first, the live one last.
@@ -126,12 +122,8 @@ pub(crate) struct Setup {
     pub(crate) name: String,
     pub(crate) labels: BTreeMap<String, String>,
     pub(crate) offset_minutes: i16,
-    /// The format that is set for it.
-    pub(crate) fixed: Option<&'static Format>,
-    /// What a snapshot says that it holds.
-    pub(crate) saved: Option<Dialect>,
-    /// The format as long as no line tells it.
-    pub(crate) fallback: Option<&'static Format>,
+    /// What it holds as far as the configuration and a snapshot tell.
+    pub(crate) told: Told,
     pub(crate) start: Start,
     pub(crate) line_max: usize,
     /// Where the live name may lead, the PATH's folder first; none: anywhere, the user named it.
@@ -144,12 +136,6 @@ pub(crate) struct Setup {
 
 impl Source {
     pub(crate) fn new(found: &Found, setup: Setup) -> Self {
-        let by_name = found.format.and_then(parsers::format_named);
-        let by_name = by_name.filter(|_| setup.fixed.is_none());
-        let fixed = setup.fixed;
-        // What is saved was told by lines; a format that is set now wins.
-        let saved = setup.saved.filter(|saved| fixed.is_none_or(|fixed| fixed.name == saved.format.name));
-        let sure = saved.or(by_name.map(Dialect::bare));
         let streams: BTreeMap<u64, Stream> = (0..).zip(setup.streams).collect();
         Self {
             live_path: found.live.clone(),
@@ -163,10 +149,7 @@ impl Source {
             name: setup.name,
             labels: setup.labels,
             offset_minutes: setup.offset_minutes,
-            dialect: sure.or(fixed.map(Dialect::bare)),
-            is_dialect_sure: sure.is_some(),
-            fixed,
-            fallback: setup.fallback,
+            told: setup.told,
             next_stream: streams.len() as u64,
             streams,
             open: Vec::new(),
@@ -319,20 +302,6 @@ impl Source {
         false
     }
 
-    /// A parsed line proves the format that was only assumed.
-    pub(crate) const fn confirm_dialect(&mut self) {
-        self.is_dialect_sure = true;
-    }
-
-    /// Another format as long as no line tells it; what was read as the one before stays so.
-    pub(crate) fn fall_back_on(&mut self, fallback: Option<&'static Format>) {
-        if !self.is_dialect_sure && self.fixed.is_none() {
-            let wrapper = self.dialect.map(|dialect| dialect.wrapper);
-            self.dialect = wrapper.zip(fallback).map(|(wrapper, format)| Dialect { wrapper, format });
-        }
-        self.fallback = fallback;
-    }
-
     /// The source's files, archives oldest first, the live one last. Two names of one file are one.
     fn candidates(&self, folders: &mut Folders) -> Vec<Candidate> {
         let Some(folder) = self.live_path.parent() else { return Vec::new() };
@@ -408,26 +377,20 @@ impl Source {
     /// A file that the user named is read in any case, so that its lines are at least counted, and so is one that is
     /// there for the user's own rules.
     pub(crate) fn settle_dialect(&mut self) -> Option<Dialect> {
-        if self.is_dialect_sure {
-            return self.dialect;
+        if self.told.is_sure() {
+            return self.told.dialect();
         }
-        let fixed = self.fixed;
-        let ask = |lines: &[u8]| match fixed {
-            Some(format) => parsers::detect_wrapper(lines).map(|wrapper| Dialect { wrapper, format }),
-            None => parsers::detect(lines),
-        };
-        let told = self.open.iter_mut().rev().find_map(|open| open.search(ask));
-        if let Some(dialect) = told {
+        let before = self.told.dialect();
+        let told = &mut self.told;
+        self.open.iter_mut().rev().any(|open| open.search(|lines| told.hear(lines)));
+        if let Some(dialect) = self.told.dialect().filter(|dialect| Some(*dialect) != before) {
             tracing::info!(source = %self.name, format = %dialect, "recognised");
-            (self.dialect, self.is_dialect_sure) = (told, true);
-        } else if let (None, Some(format), true) =
-            (self.dialect, self.fallback, self.open.iter().any(Open::has_lines))
-        {
-            let heads = self.open.iter().rev().filter_map(|open| open.tail.peek(0).ok());
-            let wrapper = heads.into_iter().find_map(|head| parsers::detect_wrapper(&head));
-            self.dialect = Some(Dialect { wrapper: wrapper.unwrap_or_default(), format });
         }
-        self.dialect
+        if self.open.iter().any(Open::has_lines) {
+            let mut heads = self.open.iter().rev().filter_map(|open| open.tail.peek(0).ok());
+            self.told.assume(|| heads.find_map(|head| parsers::detect_wrapper(&head)));
+        }
+        self.told.dialect()
     }
 }
 

@@ -5,10 +5,12 @@ use super::log_file::{LogFile, Recent};
 use super::source::{Setup, Source, Start};
 use super::stream::Stream;
 use super::tail::Tail;
+use super::told::Told;
 use super::{Follower, Settings, WatchedPath};
 use crate::state::Role;
 use parsers::{Dialect, FORMATS, Format, RULES};
 use std::collections::HashSet;
+use std::fmt;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -82,7 +84,12 @@ impl Follower {
             }
         };
         let name = self.state.source(facts).map_or_else(String::new, |facts| facts.name.clone());
-        let saved_dialect = saved.as_ref().and_then(|saved| Dialect::named(saved.dialect.as_deref()?));
+        // What is saved was told by lines, for good if it is no generic format.
+        let before = saved.as_ref().and_then(|saved| Dialect::named(saved.dialect.as_deref()?));
+        let before = before.filter(|before| !before.format.is_generic);
+        let before = before.or_else(|| found.format.and_then(parsers::format_named).map(Dialect::bare));
+        let fallback = self.fallback(found.is_named, watched.is_listed);
+        let told = Told::new(watched.format, fallback).before(before);
         let setup = Setup {
             watched: watched.path.clone(),
             facts,
@@ -93,9 +100,7 @@ impl Follower {
                 .as_ref()
                 .map_or_else(|| watched.labels.clone(), |pod| pod.labels(&watched.labels)),
             offset_minutes: watched.offset_minutes,
-            fixed: watched.format,
-            saved: saved_dialect.filter(|dialect| dialect.format.name != RULES),
-            fallback: self.fallback(found.is_named, watched.is_listed),
+            told,
             start: if self.is_ready { Start::Start } else { self.settings.start },
             line_max: self.settings.line_max,
             roots: (!found.is_named).then(|| roots(&watched.path, &self.settings.allowed_roots)),
@@ -105,7 +110,7 @@ impl Follower {
         };
         let source = Source::new(found, setup);
         tracing::info!(source = %source.name, file = %source.live_path.display(), "following");
-        if source.dialect.is_some_and(|dialect| dialect.format.declares) && found.role == Role::All {
+        if source.told.dialect().is_some_and(|dialect| dialect.format.declares) && found.role == Role::All {
             self.state.declare();
         }
         self.sources.push(source);
@@ -137,7 +142,7 @@ impl Follower {
     /// The same for a source whose format has just shown itself: from then on only its facts are taken.
     pub(super) fn refuse_repeats(&mut self, at: usize) {
         let Some(source) = self.sources.get(at).filter(|source| source.role == Role::All) else { return };
-        let (live, dialect) = (source.live_path.clone(), source.dialect);
+        let (live, dialect) = (source.live_path.clone(), source.told.dialect());
         let other = dialect.and_then(|dialect| self.repeated_by(dialect.format, folder_of(&live), Some(at)));
         if let (Some(other), Some(source)) = (other, self.sources.get_mut(at)) {
             source.role = Role::FactsOnly;
@@ -152,10 +157,8 @@ impl Follower {
         }
         let others = self.sources.iter().enumerate().filter(|(at, _)| Some(*at) != except);
         let mut beside = others.map(|(_, source)| source).filter(|source| {
-            let others = source.dialect.map(|other| other.format);
-            let others = others.filter(|other| other.name != RULES && format.name != RULES);
-            let repeats = others.is_some_and(|other| other.repeats_metrics != format.repeats_metrics);
-            repeats && source.role == Role::All && folder_of(&source.live_path) == folder
+            let doubles = source.told.dialect().is_some_and(|other| other.format.doubles(format));
+            doubles && source.role == Role::All && folder_of(&source.live_path) == folder
         });
         beside.next().map(|source| source.name.clone())
     }
@@ -188,14 +191,24 @@ pub fn repeats_by_name(settings: &Settings) -> Option<String> {
     }
     let files = settings.paths.iter().map(|watched| &watched.path).filter(|path| path.is_file());
     let files: Vec<(&PathBuf, &Format)> = files.filter_map(|path| Some((path, detect_file(path)?))).collect();
-    let (console, _) = files.iter().find(|(_, format)| format.repeats_metrics)?;
-    let (metrics, _) = files.iter().find(|(_, format)| !format.repeats_metrics)?;
-    Some(format!(
-        "{} is a console and repeats the metric lines of {}: each would count twice. Give only one of them, or \
-         --source.allow-repeats if they are of different servers",
-        console.display(),
-        metrics.display()
-    ))
+    doubled(&files).map(|(console, metrics)| say_repeats(&console.display(), &metrics.display()))
+}
+
+/// A file and one of which it holds the lines once more.
+pub(crate) fn doubled<'a, T>(files: &'a [(T, &Format)]) -> Option<(&'a T, &'a T)> {
+    let consoles = files.iter().filter(|(_, format)| !format.repeats.is_empty());
+    let mut pairs = consoles.flat_map(|console| files.iter().map(move |other| (console, other)));
+    let ((console, _), (other, _)) =
+        pairs.find(|((_, console), (_, other))| console.repeats.contains(&other.name))?;
+    Some((console, other))
+}
+
+/// Why two such files are not read together.
+pub(crate) fn say_repeats(console: &dyn fmt::Display, metrics: &dyn fmt::Display) -> String {
+    format!(
+        "{console} is a console and repeats the metric lines of {metrics}: each would count twice. Give only one of \
+         them, or --source.allow-repeats if they are of different servers"
+    )
 }
 
 /// A file name as text; bytes that are no UTF-8 as `\xff`.

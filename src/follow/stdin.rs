@@ -3,7 +3,8 @@
 
 use super::cut::{Cutter, Piece};
 use super::pace::{Look, Waker};
-use parsers::{Dialect, Format, Pending};
+use super::told::{SEARCHED_MAX, Told};
+use parsers::{Dialect, Pending};
 use std::io::Read;
 use std::sync::mpsc::{Receiver, TryRecvError, sync_channel};
 
@@ -17,12 +18,10 @@ const CHUNK: usize = 64 * 1024;
 pub(crate) struct Stdin {
     chunks: Receiver<Vec<u8>>,
     cutter: Cutter,
-    /// The format that is set for it.
-    fixed: Option<&'static Format>,
-    /// The format as long as no line tells it.
-    fallback: Option<&'static Format>,
-    /// What a line has told.
-    told: Option<Dialect>,
+    /// What it holds.
+    pub(crate) told: Told,
+    /// How many bytes have been heard by it.
+    searched: u64,
     pending: Pending,
     pub(crate) is_open: bool,
 }
@@ -33,12 +32,7 @@ impl Stdin {
     /// # Errors
     ///
     /// When no thread can be started.
-    pub(crate) fn start(
-        waker: Waker,
-        line_max: usize,
-        fixed: Option<&'static Format>,
-        fallback: Option<&'static Format>,
-    ) -> std::io::Result<Self> {
+    pub(crate) fn start(waker: Waker, line_max: usize, told: Told) -> std::io::Result<Self> {
         let (sender, chunks) = sync_channel(QUEUE);
         std::thread::Builder::new().name("stdin".to_owned()).spawn(move || {
             let mut stdin = std::io::stdin().lock();
@@ -54,17 +48,7 @@ impl Stdin {
             waker.wake(Look::OpenFiles);
         })?;
         let (cutter, pending) = (Cutter::new(line_max), Pending::default());
-        Ok(Self { chunks, cutter, fixed, fallback, told: None, pending, is_open: true })
-    }
-
-    /// What it holds, once a line has told it.
-    pub(crate) fn dialect(&self) -> Option<Dialect> {
-        self.told.or(self.fixed.map(Dialect::bare))
-    }
-
-    /// Another format as long as no line tells it.
-    pub(crate) const fn fall_back_on(&mut self, fallback: Option<&'static Format>) {
-        self.fallback = fallback;
+        Ok(Self { chunks, cutter, told, searched: 0, pending, is_open: true })
     }
 
     /// Hands out what has come; tells whether there was anything.
@@ -95,30 +79,22 @@ impl Stdin {
         // Copying into memory cannot fail.
         drop(self.cutter.fill(chunk.len(), copy));
         // Only a whole line tells what it is, whatever a chunk holds.
-        while let Some(dialect) = self.dialect().or(self.assumed()) {
+        while let Some(dialect) = self.told.or_assumed() {
             let piece = self.cutter.next(dialect);
             match piece {
                 Piece::End => break,
-                Piece::Record(line) if self.told.is_none() => {
-                    self.told = match self.fixed {
-                        Some(format) => {
-                            parsers::detect_wrapper(line).map(|wrapper| Dialect { wrapper, format })
-                        }
-                        None => parsers::detect(line),
-                    };
+                Piece::Record(line) if !self.told.is_sure() && self.searched < SEARCHED_MAX => {
+                    self.searched += line.len() as u64;
+                    self.told.hear(line);
                 }
                 _ => {}
             }
-            take(piece, self.told.unwrap_or(dialect), &mut self.pending);
+            take(piece, self.told.or_assumed().unwrap_or(dialect), &mut self.pending);
         }
     }
 
-    fn assumed(&self) -> Option<Dialect> {
-        self.fallback.map(Dialect::bare)
-    }
-
     fn end(&mut self, take: &mut impl FnMut(Piece<'_>, Dialect, &mut Pending)) {
-        let Some(dialect) = self.dialect().or(self.assumed()) else { return };
+        let Some(dialect) = self.told.or_assumed() else { return };
         while let Some(line) = self.cutter.next_line() {
             take(Piece::Record(line), dialect, &mut self.pending);
         }

@@ -47,7 +47,7 @@ impl SavedSource {
         Self {
             path: source.live_path.as_os_str().as_bytes().to_vec(),
             facts: source.facts,
-            dialect: source.dialect.map(|dialect| dialect.to_string()),
+            dialect: source.told.dialect().map(|dialect| dialect.to_string()),
             streams: source.streams().collect(),
         }
     }

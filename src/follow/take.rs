@@ -3,7 +3,7 @@
 use super::complaints::Complaints;
 use super::cut::Piece;
 use crate::state::{Origin, Outcome, Role, State};
-use parsers::{Dialect, Format, Pending, RULES, Unwrapped};
+use parsers::{Dialect, Format, Pending, Unwrapped};
 
 /// What takes the pieces of one source.
 pub(super) struct Sink<'a> {
@@ -62,8 +62,7 @@ impl Sink<'_> {
 
     fn fold(&mut self, record: &[u8], format: &Format) -> bool {
         match self.state.fold(record, format, self.role, self.origin) {
-            // A rule may take any line; that proves nothing.
-            Ok(outcome) => outcome == Outcome::Parsed && format.name != RULES,
+            Ok(outcome) => outcome == Outcome::Parsed && !format.is_generic,
             Err(rejection) => {
                 self.complaints.line(self.name, record, &rejection);
                 false

@@ -9,12 +9,13 @@ use std::sync::Arc;
 /// Which names the log families get (`--naming`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Naming {
-    /// Exactly as on TorchServe's own endpoint.
+    /// The server's own, as on its endpoint.
     #[default]
     Torchserve,
-    /// Snake case, base units, `_total`.
+    /// TorchServe's in snake case with base units and `_total`; other servers' own.
     Prometheus,
-    /// One schema for all servers ([`parsers::uniform`]); what has no place in it as with `prometheus`.
+    /// One schema for all servers; what has no place in it as with `prometheus`.
+    // It is `parsers::uniform`. The comments above are the help of `--naming`.
     Uniform,
 }
 

@@ -4,11 +4,16 @@ use super::queue::Queue;
 use memchr::memrchr;
 use std::io::{self, ErrorKind, Read, Write};
 use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
 
 const CHUNK: usize = 64 * 1024;
 
 /// The longest line that the file gets.
 const LINE_MAX: usize = 1024 * 1024;
+
+/// How long an end that was made non-blocking is left alone: whoever shares it can do that to us at any time.
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// Copies one output.
 pub(super) struct Copier {
@@ -33,7 +38,7 @@ impl Copier {
             let read = match input.read(&mut chunk) {
                 Ok(0) => break,
                 Ok(read) => read,
-                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                Err(error) if may_go_on(&error) => continue,
                 Err(_) => break,
             };
             let bytes = chunk.get(..read).unwrap_or_default();
@@ -74,9 +79,29 @@ impl Copier {
     }
 }
 
-fn pass(output: &mut impl Write, bytes: &[u8]) -> io::Result<()> {
-    output.write_all(bytes)?;
-    output.flush()
+fn pass(output: &mut impl Write, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match output.write(bytes) {
+            Ok(0) => return Err(ErrorKind::WriteZero.into()),
+            Ok(written) => bytes = bytes.get(written..).unwrap_or_default(),
+            Err(error) if may_go_on(&error) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    loop {
+        match output.flush() {
+            Err(error) if may_go_on(&error) => {}
+            result => return result,
+        }
+    }
+}
+
+/// Whether the same may be tried again, which is after a while where the other end is not ready.
+fn may_go_on(error: &io::Error) -> bool {
+    if error.kind() == ErrorKind::WouldBlock {
+        thread::sleep(PAUSE); // allow-sleep: nothing else is to be done
+    }
+    matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::WouldBlock)
 }
 
 #[cfg(test)]

@@ -41,8 +41,8 @@ impl Rotated {
         let mut rest = lines;
         while !rest.is_empty() {
             let (piece, after) = rest.split_at(self.fitting(rest));
-            if let Err(error) = self.append(piece) {
-                leave_out(piece, &error);
+            if let Err((written, error)) = self.append(piece) {
+                leave_out(piece.get(written..).unwrap_or_default(), &error);
             }
             rest = after;
         }
@@ -60,31 +60,34 @@ impl Rotated {
         end.map_or(lines.len(), |end| end + 1)
     }
 
-    /// Appends lines as a whole, or not at all.
-    fn append(&mut self, lines: &[u8]) -> io::Result<()> {
+    /// Appends lines. With the error comes how many bytes of whole lines were written before it.
+    fn append(&mut self, lines: &[u8]) -> Result<(), (usize, io::Error)> {
+        let nothing = |error| (0, error);
         if lines.len() as u64 > self.max_bytes {
-            return Err(io::Error::other("the line is longer than --max-bytes"));
+            return Err(nothing(io::Error::other("the line is longer than --max-bytes")));
         }
-        let mut open = self.opened()?;
+        let mut open = self.opened().map_err(nothing)?;
         if open.length > 0 && open.length + lines.len() as u64 > self.max_bytes {
             drop(open);
-            self.rotate()?;
-            open = self.opened()?;
+            self.rotate().map_err(nothing)?;
+            open = self.opened().map_err(nothing)?;
         }
-        match open.file.write_all(lines) {
-            Ok(()) => {
-                open.length += lines.len() as u64;
-                self.open = Some(open);
-                Ok(())
-            }
-            Err(error) => {
-                // Half a line may hold half a number. If it cannot be cut off, the next opening will see it.
-                if open.file.set_len(open.length).is_ok() {
-                    self.open = Some(open);
-                }
-                Err(error)
-            }
+        let (written, result) = write_all(&mut open.file, lines);
+        open.length += written as u64;
+        let Err(error) = result else {
+            self.open = Some(open);
+            return Ok(());
+        };
+        // A follower may have counted the whole lines already: they stay. Half a line may hold half a number; if it
+        // cannot be cut off, the next opening will see it.
+        let front = lines.get(..written).unwrap_or_default();
+        let whole = memchr::memrchr(b'\n', front).map_or(0, |at| at + 1);
+        let torn = (written - whole) as u64;
+        if torn == 0 || cut_off(&open.file, torn).is_ok() {
+            open.length -= torn;
+            self.open = Some(open);
         }
+        Err((whole, error))
     }
 
     /// Takes the open file, unless its name stands for another one by now; else opens it, to go on at its end.
@@ -137,6 +140,25 @@ impl Rotated {
         name.push(format!(".{number}"));
         name.into()
     }
+}
+
+/// Writes as much as the disk takes; tells how much that was.
+fn write_all(file: &mut File, bytes: &[u8]) -> (usize, io::Result<()>) {
+    let mut written = 0;
+    while let Some(rest) = bytes.get(written..).filter(|rest| !rest.is_empty()) {
+        match file.write(rest) {
+            Ok(0) => return (written, Err(ErrorKind::WriteZero.into())),
+            Ok(more) => written += more,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return (written, Err(error)),
+        }
+    }
+    (written, Ok(()))
+}
+
+/// Cuts off a file's last bytes, whatever its length is by now: somebody else may have emptied it.
+fn cut_off(file: &File, bytes: u64) -> io::Result<()> {
+    file.set_len(file.metadata()?.len().saturating_sub(bytes))
 }
 
 fn is_same(file: &File, path: &Path) -> bool {

@@ -60,6 +60,13 @@ impl Queue {
         }
     }
 
+    /// Counts a last line without its end that is not the file's last one.
+    pub(super) fn leave_out_rest(&self, rest: &[u8]) {
+        if !rest.is_empty() {
+            self.leave_out(rest, "both outputs end within a line");
+        }
+    }
+
     /// Counts lines that the file does not get.
     pub(super) fn leave_out(&self, lines: &[u8], reason: &str) {
         self.state().leave_out(lines, reason);

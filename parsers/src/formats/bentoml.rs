@@ -16,11 +16,10 @@
 
 use crate::grammar::{Civil, Fail, civil, milliseconds};
 use crate::measurement::CLIENT_SECONDS;
+use crate::report::Sink;
 use crate::{
     Catalog, Event, Kind, Measurement, Metric, Outcome, ParseError, Reason, Uniform, ansi, route, uniform,
 };
-
-type Sink<'s> = &'s mut dyn FnMut(Event<'_>);
 
 /// Buckets of the servers (`DEFAULT_BUCKET` in `_internal/utils/metrics.py`).
 const SECONDS: [f64; 15] =

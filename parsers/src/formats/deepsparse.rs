@@ -16,12 +16,12 @@
 
 mod python;
 
-use crate::grammar::{Civil, Fail, civil, whole_number};
+use crate::grammar::{Civil, Fail, whole_number};
 use crate::measurement::CLIENT_SECONDS;
+use crate::report::Sink;
+use crate::time::day_first;
 use crate::{Catalog, Event, Kind, Measurement, Metric, Outcome, ParseError, Reason, Uniform, ansi, uniform};
 use memchr::memmem;
-
-type Sink<'s> = &'s mut dyn FnMut(Event<'_>);
 
 const IDENTIFIER: &str = " Identifier: ";
 const CATEGORY: &str = " | Category: ";
@@ -76,13 +76,10 @@ impl Entry<'_> {
 
 /// The time and what follows `Identifier: `; the time is none where it cannot be read.
 fn identified(text: &str) -> Option<(Option<Civil>, &str)> {
-    // Day first, and the microseconds behind a colon.
     let (stamp, rest) = text.split_at_checked(26)?;
     let rest = rest.strip_prefix(IDENTIFIER)?;
-    let (day, month, year) = (stamp.get(..2)?, stamp.get(3..5)?, stamp.get(6..10)?);
     let is_dated = stamp.get(2..3) == Some("/") && stamp.get(5..6) == Some("/");
-    let turned = format!("{year}-{month}-{day}{}", stamp.get(10..)?);
-    let time = civil(&turned).ok().filter(|(rest, _)| rest.is_empty()).map(|(_, time)| time);
+    let time = day_first(stamp).ok().filter(|(rest, _)| rest.is_empty()).map(|(_, time)| time);
     is_dated.then_some((time, rest))
 }
 

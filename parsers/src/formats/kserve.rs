@@ -17,11 +17,10 @@
 
 use crate::grammar::{Civil, Fail, civil, milliseconds, whole_number};
 use crate::measurement::CLIENT_SECONDS;
+use crate::report::Sink;
 use crate::{
     Catalog, Event, Kind, Measurement, Metric, Outcome, ParseError, Reason, Uniform, ansi, route, uniform,
 };
-
-type Sink<'s> = &'s mut dyn FnMut(Event<'_>);
 
 const fn stage(
     name: &'static str,

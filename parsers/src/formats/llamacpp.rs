@@ -22,6 +22,7 @@ use crate::http::Request;
 use crate::json::{self, Json};
 use crate::pairs::{Number, damaged};
 use crate::report::{About, Sink};
+use crate::route::is_code;
 use crate::{Catalog, Event, Outcome, ParseError};
 
 /// Reads a line.
@@ -221,7 +222,7 @@ fn server(record: &str, text: &str, sink: Sink<'_>) -> Result<Outcome, ParseErro
     };
     let words: Vec<&str> = request.split(' ').filter(|word| !word.is_empty()).collect();
     match words.as_slice() {
-        [method, path, .., status] if words.len() >= 4 && crate::http::code(status) == *status => {
+        [method, path, .., status] if words.len() >= 4 && is_code(status) => {
             Ok(tell_request(&Request::new(method, path, status), sink))
         }
         _ => Err(damaged(record, request, "<method> <path> <client> <status>")),

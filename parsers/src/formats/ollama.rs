@@ -12,9 +12,10 @@
 use super::llamacpp;
 use crate::ansi;
 use crate::duration;
-use crate::http::{self, Request};
+use crate::http::Request;
 use crate::pairs::{Number, damaged};
 use crate::report::{About, Sink};
+use crate::route::is_code;
 use crate::time::{civil, with_dash};
 use crate::uniform::{self, SECONDS};
 use crate::{Catalog, Kind, Metric, Outcome, ParseError, Uniform};
@@ -86,7 +87,7 @@ fn gin(record: &str, text: &str, sink: Sink<'_>) -> Result<Outcome, ParseError> 
     let mut parts = rest.splitn(5, '|').map(str::trim);
     let (_, code, duration) = (parts.next(), parts.next(), parts.next());
     let (_client, request) = (parts.next(), parts.next().ok_or_else(malformed)?);
-    let code = code.filter(|code| http::code(code) == *code).ok_or_else(malformed)?;
+    let code = code.filter(|code| is_code(code)).ok_or_else(malformed)?;
     let seconds = duration.and_then(duration::seconds).ok_or_else(malformed)?;
     let (method, path) = request.split_once(' ').ok_or_else(malformed)?;
     let path = path.trim_start().strip_prefix('"').and_then(|path| path.strip_suffix('"'));

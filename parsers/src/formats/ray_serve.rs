@@ -18,7 +18,6 @@ mod metrics;
 mod place;
 
 use crate::ansi;
-use crate::http;
 use crate::json::{self, Json};
 use crate::pairs::{Number, damaged};
 use crate::report::{About, Sink};
@@ -122,9 +121,8 @@ fn finished<'a>(record: &str, message: &'a str) -> Result<Option<Finished<'a>>, 
     let (time, status, middle) = (words.next(), words.next(), words.next().unwrap_or_default());
     let time = time.and_then(Number::read).filter(|number| number.unit == "ms");
     let milliseconds = time.and_then(|number| number.shifted(0));
-    let status = status.filter(|status| {
-        http::code(status) != route::OTHER || matches!(*status, "OK" | "ERROR" | "CANCELLED")
-    });
+    let status =
+        status.filter(|status| route::is_code(status) || matches!(*status, "OK" | "ERROR" | "CANCELLED"));
     match (status, milliseconds) {
         (Some(status), Some(milliseconds)) => {
             let method = (!is_call).then_some(method);

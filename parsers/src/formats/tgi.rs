@@ -14,9 +14,10 @@
 
 use crate::grammar::{Civil, civil};
 use crate::json::{self, Json};
-use crate::{Catalog, Event, Kind, Measurement, Metric, Outcome, ParseError, Reason, Uniform, ansi, uniform};
-
-type Sink<'s> = &'s mut dyn FnMut(Event<'_>);
+use crate::report::Sink;
+use crate::{
+    Catalog, Event, Kind, Measurement, Metric, Outcome, ParseError, Reason, Uniform, ansi, duration, uniform,
+};
 
 /// Bounds of the durations (`router/src/server.rs`): 35 steps of one and a half from 0.1 ms.
 const SECONDS: [f64; 35] = geometric(0.0001, 1.5);
@@ -259,7 +260,7 @@ fn succeed<'a>(
     for ((key, _), seconds) in TIMES.iter().zip(&mut times) {
         let Some(text) = field(key) else { continue };
         let bad = || ParseError::new(Reason::BadValue, "a time as Rust prints it", column);
-        *seconds = Some(duration(text).ok_or_else(bad)?);
+        *seconds = Some(duration::seconds(text).ok_or_else(bad)?);
     }
     let [Some(_), .., inference, per_token] = times else {
         return Err(ParseError::new(Reason::Malformed, "total_time in a span", column));
@@ -284,34 +285,6 @@ fn fail(time: Civil, kind: &str, sink: Sink<'_>) -> Outcome {
         sink(Event::Measured(Measurement { metric, value: 1.0, labels, request_id: None, time: Some(time) }));
     }
     Outcome::Parsed
-}
-
-/// Seconds of a duration as Rust's `Debug` writes it: `1.438437543s`, `863.259µs`, `5ms`. Counted in nanoseconds, as
-/// the server counts them, so that the nearest double comes out.
-fn duration(text: &str) -> Option<f64> {
-    let unit = text.find(|c: char| !c.is_ascii_digit() && c != '.')?;
-    let (number, unit) = text.split_at_checked(unit)?;
-    let digits = match unit {
-        "s" => 9,
-        "ms" => 6,
-        // MICRO SIGN, GREEK SMALL LETTER MU, and ASCII.
-        "\u{b5}s" | "\u{3bc}s" | "us" => 3,
-        "ns" => 0,
-        _ => return None,
-    };
-    let (whole, fraction) = match number.split_once('.') {
-        Some((whole, fraction)) => (whole, Some(fraction)),
-        None => (number, None),
-    };
-    let mut nanoseconds = whole.parse::<u64>().ok()?.checked_mul(10_u64.pow(digits))?;
-    if let Some(fraction) = fraction {
-        let places = u32::try_from(fraction.len()).ok()?;
-        let part = fraction.parse::<u64>().ok()?.checked_mul(10_u64.pow(digits.checked_sub(places)?))?;
-        nanoseconds = nanoseconds.checked_add(part)?;
-    }
-    #[allow(clippy::cast_precision_loss, reason = "exact below 104 days")]
-    let nanoseconds = nanoseconds as f64;
-    Some(nanoseconds / 1e9)
 }
 
 #[cfg(test)]

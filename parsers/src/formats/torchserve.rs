@@ -29,12 +29,11 @@ mod prefix;
 use crate::framing::{self, Frame};
 use crate::grammar::{skip_colours, trim_colours};
 use crate::json::{self, Json};
+use crate::report::Sink;
 use crate::{Catalog, Event, Outcome, ParseError, Reason};
 use console::Logged;
 pub(super) use identity::IDENTIFY;
 use memchr::{memchr, memchr2};
-
-type Sink<'s> = &'s mut dyn FnMut(Event<'_>);
 
 /// Cuts a line, or one of the blocks that 0.7.1's JSON and QLog layouts write.
 pub(super) fn frame(buffer: &[u8]) -> Frame {

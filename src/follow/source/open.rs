@@ -3,6 +3,7 @@
 use crate::follow::cut::Piece;
 use crate::follow::stream::Stream;
 use crate::follow::tail::{CHUNK, Filled, PEEK, Tail};
+use crate::follow::told::SEARCHED_MAX;
 use parsers::{Dialect, Pending};
 use std::io;
 use std::path::PathBuf;
@@ -20,24 +21,20 @@ pub(super) struct Open {
     pub(super) searched: u64,
 }
 
-/// How much of a file is searched for its format: what a server has to say before its first request.
-const SEARCHED_MAX: u64 = 256 * 1024;
-
 impl Open {
-    /// Asks the lines that have not been asked before; no line is asked twice.
-    pub(super) fn search(&mut self, ask: impl Fn(&[u8]) -> Option<Dialect>) -> Option<Dialect> {
+    /// Has the lines heard that have not been heard before, until they have told all; no line is heard twice.
+    pub(super) fn search(&mut self, mut hear: impl FnMut(&[u8]) -> bool) -> bool {
         while self.searched < SEARCHED_MAX {
             let bytes = self.tail.peek(self.searched).unwrap_or_default();
             // A line that fills the whole look is one too, or the file would never be read.
             let end = memchr::memrchr(b'\n', &bytes).map(|at| at + 1);
-            let end = end.or((bytes.len() == PEEK).then_some(PEEK))?;
-            let told = ask(bytes.get(..end).unwrap_or_default());
-            if told.is_some() {
-                return told;
-            }
+            let Some(end) = end.or((bytes.len() == PEEK).then_some(PEEK)) else { return false };
             self.searched += end as u64;
+            if hear(bytes.get(..end).unwrap_or_default()) {
+                return true;
+            }
         }
-        None
+        false
     }
 
     /// Whether it has a line at all.

@@ -1,5 +1,5 @@
 use super::*;
-use crate::formats::told::told;
+use crate::formats::testing::summed_up as told;
 
 const PREFIX: &str = "2026-11-20T17:42:44+0000 [INFO] [entry_service:sentiment:1] ";
 const TRACE: &str = " (trace=ca02,span=0fe7,sampled=0,service.name=sentiment)";

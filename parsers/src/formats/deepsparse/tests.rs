@@ -1,5 +1,5 @@
 use super::*;
-use crate::formats::told::told;
+use crate::formats::testing::summed_up as told;
 
 const INFO_OF_TOY: &str = " | Additional Info: {'pipeline_name': 'toy'}";
 

@@ -1,5 +1,5 @@
 use super::*;
-use crate::formats::told::told;
+use crate::formats::testing::summed_up as told;
 
 const PREFIX: &str = "2026-11-20 18:07:15.247 3600 kserve.trace ";
 const TIME: &str = " @2026-11-20T18:07:15.247";
