@@ -174,7 +174,7 @@ pub(crate) fn run() {
         exact(size) / 1e6
     )
     .expect("a String");
-    report::replace("compare", &part);
+    report::replace(&report::folder().join("README.md"), "compare", &part);
 }
 
 /// Processor time per line of a catch-up, and its ratio to `wc -l`.

@@ -45,7 +45,7 @@ pub(crate) fn run() {
         write!(part, "\n![{}]({name}.svg)\n\n{}", chart.title, table(chart)).expect("a String");
     }
     fs::write(folder.join("growth.csv"), data).expect("the folder takes it");
-    report::replace("growth", &part);
+    report::replace(&report::folder().join("README.md"), "growth", &part);
 }
 
 /// Lines a second of processor time over the number of files.

@@ -1,4 +1,4 @@
-//! What the product costs: one program that measures it in five ways.
+//! What the product costs: one program that measures it in six ways.
 //!
 //! | command | measures | takes |
 //! |---|---|---|
@@ -7,6 +7,7 @@
 //! | `cargo bench -- growth` | the binary with more and more files and series; writes `deploy/performance` | 4 minutes |
 //! | `cargo bench -- rules` | 50 rules on a million lines beside the same program in mtail; `rules 100000` fewer lines | 2 minutes |
 //! | `cargo bench -- compare` | the binary beside `wc -l` and other exporters; writes `deploy/performance` | 15 minutes |
+//! | `cargo bench -- fleet` | 50 and 200 sidecars under one Prometheus; `fleet 10 20` others; writes `deploy/SCALE.md` | 16 minutes |
 //!
 //! All inputs are made by `traffic`, from seeds.
 
@@ -24,6 +25,7 @@
 mod compare;
 #[path = "../support_properties/drive.rs"]
 mod drive;
+mod fleet;
 mod growth;
 mod instructions;
 mod limits;
@@ -50,6 +52,15 @@ fn main() -> ExitCode {
         }
         ["compare"] => {
             compare::run();
+            true
+        }
+        ["fleet"] => {
+            fleet::run(&[50, 200]);
+            true
+        }
+        ["fleet", ref sizes @ ..] => {
+            let size = |size: &&str| size.parse().expect("a number of sidecars");
+            fleet::run(&sizes.iter().map(size).collect::<Vec<usize>>());
             true
         }
         ["rules"] => {

@@ -1,5 +1,6 @@
 //! A program under measurement: a process on a port of this machine, looked at from outside.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -70,6 +71,30 @@ impl Program {
         }
     }
 
+    /// Where it serves.
+    pub(crate) const fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// How many bytes a scrape has on the wire, as Prometheus asks for it.
+    pub(crate) fn compressed_scrape(&self) -> usize {
+        let answer = self.answer("/metrics", "Accept-Encoding: gzip\r\n").expect("a scrape");
+        let end = answer.windows(4).position(|four| four == b"\r\n\r\n").expect("headers");
+        answer.len() - end - 4
+    }
+
+    /// The one number that a query of this Prometheus comes to.
+    pub(crate) fn query(&self, expression: &str) -> f64 {
+        let encoded = expression.bytes().fold(String::new(), |mut encoded, byte| {
+            write!(encoded, "%{byte:02X}").expect("a String");
+            encoded
+        });
+        let (status, body) = self.get(&format!("/api/v1/query?query={encoded}")).expect("an answer");
+        let value: serde_json::Value = serde_json::from_str(&body).unwrap_or_default();
+        let number = value["data"]["result"][0]["value"][1].as_str().and_then(|text| text.parse().ok());
+        number.unwrap_or_else(|| panic!("{expression}: {status} {body}"))
+    }
+
     /// A scrape, and how long it takes from connecting to the end of the body.
     pub(crate) fn timed_scrape(&self) -> (Duration, String) {
         let start = Instant::now();
@@ -78,13 +103,18 @@ impl Program {
     }
 
     /// HTTP/1.0, where a body is never in chunks and the connection's end is its end.
-    fn get(&self, target: &str) -> io::Result<(u16, String)> {
+    fn answer(&self, target: &str, headers: &str) -> io::Result<Vec<u8>> {
         let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port))?;
         stream.set_read_timeout(Some(PATIENCE))?;
-        stream.write_all(format!("GET {target} HTTP/1.0\r\nHost: localhost\r\n\r\n").as_bytes())?;
+        let request = format!("GET {target} HTTP/1.0\r\nHost: localhost\r\n{headers}\r\n");
+        stream.write_all(request.as_bytes())?;
         let mut answer = Vec::with_capacity(1 << 20);
         stream.read_to_end(&mut answer)?;
-        let answer = String::from_utf8(answer).map_err(io::Error::other)?;
+        Ok(answer)
+    }
+
+    fn get(&self, target: &str) -> io::Result<(u16, String)> {
+        let answer = String::from_utf8(self.answer(target, "")?).map_err(io::Error::other)?;
         let (head, body) = answer.split_once("\r\n\r\n").ok_or_else(|| io::Error::other("no headers"))?;
         let status = head.split(' ').nth(1).and_then(|code| code.parse().ok()).unwrap_or(0);
         Ok((status, body.to_owned()))
@@ -115,6 +145,14 @@ impl Program {
         let line = status.lines().find_map(|line| line.strip_prefix(name)).expect("that line");
         let kibibytes: f64 =
             line.trim_start_matches(':').trim().trim_end_matches(" kB").parse().expect("KiB");
+        kibibytes / 1024.0
+    }
+
+    /// Resident memory in MiB, in which a page that n processes share counts one n-th.
+    pub(crate) fn proportional_memory(&self) -> f64 {
+        let rollup = self.read("smaps_rollup");
+        let line = rollup.lines().find_map(|line| line.strip_prefix("Pss:")).expect("that line");
+        let kibibytes: f64 = line.trim().trim_end_matches(" kB").parse().expect("KiB");
         kibibytes / 1024.0
     }
 

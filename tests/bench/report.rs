@@ -1,23 +1,27 @@
-//! `deploy/performance`: where figures are kept, with the machine and the day they are of.
+//! Where figures are kept, with the machine and the day they are of.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The folder.
+/// The folder of what one process costs.
 pub(crate) fn folder() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("deploy/performance")
+    top().join("deploy/performance")
 }
 
-/// Replaces what stands between the README's marks of this name, and says it.
-pub(crate) fn replace(name: &str, part: &str) {
+/// The folder of the sources.
+pub(crate) fn top() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Replaces what stands between a page's marks of this name, and says it.
+pub(crate) fn replace(page: &Path, name: &str, part: &str) {
     println!("{part}");
-    let path = folder().join("README.md");
-    let readme = fs::read_to_string(&path).expect("the README is in git");
+    let text = fs::read_to_string(page).expect("the page is in git");
     let (begin, end) = (format!("<!-- {name}: begin -->\n"), format!("<!-- {name}: end -->"));
-    let (before, rest) = readme.split_once(&begin).expect("the mark where the part begins");
+    let (before, rest) = text.split_once(&begin).expect("the mark where the part begins");
     let (_, after) = rest.split_once(&end).expect("the mark where it ends");
-    fs::write(&path, format!("{before}{begin}\n{part}\n{end}{after}")).expect("the README is ours");
+    fs::write(page, format!("{before}{begin}\n{part}\n{end}{after}")).expect("the page is ours");
 }
 
 /// What was measured, where and when.
