@@ -6,7 +6,8 @@
 #                         driver where it is at hand
 #   tests/run.sh --long   also: the comparisons with a real TorchServe, BentoML and KServe, the rules for
 #                         dependencies, 5 minutes of each fuzz target, hours of the torture driver, also on
-#                         tmpfs and overlay, bigger logs and longer times in the tests
+#                         tmpfs and overlay, 200 sidecars under one Prometheus, bigger logs and longer times in
+#                         the tests
 #
 # It needs a Rust toolchain with rustfmt and clippy, git and python3. What else it needs and does not find it
 # installs: Debian packages as root, cargo's and Python's tools into the build folder. A tool that stays missing is a
@@ -232,6 +233,11 @@ torchserve() {
     INFEROMETER_BIN=$target/debug/inferometer tests/torchserve.sh
 }
 
+# 200 sidecars under one Prometheus; what it measures goes into deploy/SCALE.md.
+fleet() {
+    cargo bench --locked --quiet -- fleet
+}
+
 model_servers() {
     INFEROMETER_BIN=$target/debug/inferometer tests/modelservers.sh
 }
@@ -300,6 +306,7 @@ else
     stage "dependencies" dependencies
     stage "comparison with TorchServe" torchserve
     stage "comparison with other model servers" model_servers
+    stage "fleet" fleet
 fi
 
 printf '\n%d s in all\n%d passed, %d failed\n' "$SECONDS" "$passed" "$failed"
