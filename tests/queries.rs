@@ -45,9 +45,7 @@ const EXPECTED: &[Expected] = &[
 #[test]
 fn every_query_of_the_readme_has_its_answer() {
     let mut scene = Scene::new();
-    let [procfs, sysfs] = ["proc", "sys"].map(|folder| scene.nvml.path().join(folder));
-    let paths = ["--path.procfs", procfs.to_str().unwrap(), "--path.sysfs", sysfs.to_str().unwrap()];
-    let server = scene.nvml.serve(&paths);
+    let server = scene.nvml.serve(&scene.paths().each_ref().map(String::as_str));
     // An error that happens later than the start is counted.
     scene.nvml.pass();
     scene.nvml.set(&format!("{GPUS}0.xids=79\n"));
@@ -90,17 +88,17 @@ fn is_as(answer: &BTreeMap<String, f64>, expected: &[(&str, f64, f64)]) -> bool 
 }
 
 /// Two GPUs, one busy, each with a worker of the recorded server.
-const GPUS: &str = "count=2\n0.procs=22:1073741824\n1.procs=23:2147483648\n\
+pub(crate) const GPUS: &str = "count=2\n0.procs=22:1073741824\n1.procs=23:2147483648\n\
     0.nvmlDeviceGetUtilizationRates=90,10\n1.nvmlDeviceGetUtilizationRates=20,10\n";
 
 /// A recorded server with two workers, whose files go on changing, and a log of its requests.
-struct Scene {
-    nvml: Nvml,
+pub(crate) struct Scene {
+    pub(crate) nvml: Nvml,
     step: u64,
 }
 
 impl Scene {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let nvml = Nvml::new(GPUS);
         let recorded = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/host/cgroup-v2");
         for folder in ["proc", "sys"] {
@@ -113,9 +111,15 @@ impl Scene {
         scene
     }
 
+    /// The flags with which the recorded server's machine is the one that is measured.
+    pub(crate) fn paths(&self) -> [String; 4] {
+        let at = |folder: &str| self.nvml.path().join(folder).display().to_string();
+        ["--path.procfs".to_owned(), at("proc"), "--path.sysfs".to_owned(), at("sys")]
+    }
+
     /// Some requests, each with two seconds to its answer and half a second in the queue, and CPU time: of the periods
     /// every second one was cut short.
-    fn go_on(&mut self) {
+    pub(crate) fn go_on(&mut self) {
         self.step += 1;
         for model in ["resnet18", "bert"] {
             for (metric, microseconds) in [("inference", "2000000.0"), ("queue", "500000.0")] {

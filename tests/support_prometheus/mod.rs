@@ -47,17 +47,23 @@ pub(crate) struct Demo {
 impl Demo {
     /// Starts it on a free port and waits until it has said where everything is.
     pub(crate) fn start() -> Self {
+        Self::start_with(|_| ())
+    }
+
+    /// The same with what this adds to its command.
+    pub(crate) fn start_with(add: impl FnOnce(&mut Command)) -> Self {
         let holder = tempfile::tempdir().expect("a temporary folder");
         let (temporary, errors) = (holder.path().join("tmp"), holder.path().join("stderr"));
         std::fs::create_dir(&temporary).expect("a folder inside");
-        let mut child = inferometer()
+        let mut command = inferometer();
+        command
             .args(["demo", "--web.listen-address", "127.0.0.1:0"])
             .env("TMPDIR", &temporary)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(File::create(&errors).expect("a file for stderr"))
-            .spawn()
-            .expect("the binary starts");
+            .stderr(File::create(&errors).expect("a file for stderr"));
+        add(&mut command);
+        let mut child = command.spawn().expect("the binary starts");
         let said = keep(child.stdout.take().expect("stdout is piped"));
         // Built before the wait, so that a failed wait drops it, and with it the process.
         let address = SocketAddr::from(([127, 0, 0, 1], 0));
@@ -117,7 +123,8 @@ impl Prometheus {
         Self::with_flags(&demo(target), &["--enable-feature=exemplar-storage"])
     }
 
-    fn with_flags(jobs: &str, flags: &[&str]) -> Self {
+    /// With these entries of `scrape_configs` and these flags.
+    pub(crate) fn with_flags(jobs: &str, flags: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let config = folder.path().join("prometheus.yml");
         let text = format!("global: {{scrape_interval: 1s}}\nscrape_configs: [{jobs}]\n");
@@ -149,22 +156,29 @@ impl Prometheus {
 
     /// An instant query's values, by the label that tells them apart (empty where there is none).
     pub(crate) fn query(&self, expression: &str, label: &str) -> Result<BTreeMap<String, f64>, String> {
-        let target = format!("/api/v1/query?query={}", percent_encoded(expression));
-        let reply = http::request(self.address, "GET", &target).map_err(|error| error.to_string())?;
-        let answer: Value = serde_json::from_str(&reply.body).map_err(|error| error.to_string())?;
-        let results = answer.pointer("/data/result").and_then(Value::as_array).ok_or(reply.body)?;
+        let answer = self.ask("query", &[("query", expression)])?;
+        let results = answer.pointer("/result").and_then(Value::as_array).ok_or("no result")?;
         Ok(results.iter().map(|result| (label_of(result, label), value_of(result))).collect())
     }
 
     /// The exemplars of all series of a selector: the id of the request, the value, and seconds since 1970.
     pub(crate) fn exemplars(&self, selector: &str) -> Result<Vec<(String, f64, f64)>, String> {
-        let target =
-            format!("/api/v1/query_exemplars?query={}&start=0&end=9999999999", percent_encoded(selector));
-        let reply = http::request(self.address, "GET", &target).map_err(|error| error.to_string())?;
-        let answer: Value = serde_json::from_str(&reply.body).map_err(|error| error.to_string())?;
-        let series = answer.pointer("/data").and_then(Value::as_array).ok_or(reply.body)?;
+        let asked = [("query", selector), ("start", "0"), ("end", "9999999999")];
+        let answer = self.ask("query_exemplars", &asked)?;
+        let series = answer.as_array().ok_or("no series")?;
         let exemplars = series.iter().filter_map(|series| series.pointer("/exemplars")?.as_array()).flatten();
         Ok(exemplars.map(exemplar_of).collect())
+    }
+
+    /// The data of an answer of its HTTP API, below `/api/v1`.
+    pub(crate) fn ask(&self, path: &str, parameters: &[(&str, &str)]) -> Result<Value, String> {
+        let mut target = format!("/api/v1/{path}?");
+        for (name, value) in parameters {
+            write!(target, "{name}={}&", percent_encoded(value)).expect("a string takes everything");
+        }
+        let reply = http::request(self.address, "GET", &target).map_err(|error| error.to_string())?;
+        let mut answer: Value = serde_json::from_str(&reply.body).map_err(|error| error.to_string())?;
+        answer.get_mut("data").map(Value::take).ok_or(reply.body)
     }
 }
 
