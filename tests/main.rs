@@ -53,6 +53,7 @@ mod tee;
 mod textfile;
 mod tidy;
 mod tls;
+mod torchserve_queries;
 mod uniform;
 mod workers;
 mod wrappers;

@@ -341,7 +341,7 @@ fn le(bound: f64) -> String {
 }
 
 /// The expected series and no others. Rates are quotients of doubles: their last digits are not the lines'.
-fn is_near(answer: &BTreeMap<String, f64>, expected: &[(String, f64)]) -> bool {
+pub(crate) fn is_near(answer: &BTreeMap<String, f64>, expected: &[(String, f64)]) -> bool {
     answer.len() == expected.len()
         && expected.iter().all(|(series, value)| {
             answer.get(series).is_some_and(|it| (it - value).abs() <= 1e-9 * value.abs().max(1e-3))
