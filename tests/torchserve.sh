@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # The comparison with the real thing: the same workload on one TorchServe in log mode with inferometer beside it, and
-# on one in prometheus mode. What inferometer serves must be what the server's own endpoint serves.
+# on one in prometheus mode. What inferometer serves must be what the server's own endpoint serves. A third one, in log
+# mode, loads deploy/torchserve/log4j2.xml and rolls its logs all the time: it must come to the same.
 #
 # It installs what it needs (as root: Debian's torch and Java; from the package index: torchserve), so it belongs to
 # `tests/run.sh --long`. Everything listens on loopback only. Everything it writes is in one temporary folder, except
@@ -124,9 +125,9 @@ await() {
     die "$what does not listen after 120 s: $(tail -5 "$log")"
 }
 
-# Starts TorchServe in the given mode, with all it writes in $work/<mode>.
+# Starts TorchServe with all it writes in $work/<name>, in the given mode, which is the name if there is no other.
 start_server() {
-    local mode=$1 run=$work/$1 grpc grpc_management
+    local name=$1 run=$work/$1 mode=${2:-$1} grpc grpc_management
     mkdir -p "$run/logs"
     read -r inference management metrics grpc grpc_management <<<"$(free_ports 5)"
     cat >"$run/config.properties" <<CONFIG
@@ -153,14 +154,15 @@ CONFIG
             --disable-token-auth --enable-model-api
     ) >"$run/console.txt" 2>&1 &
     server_group=$!
-    await "TorchServe ($mode mode)" "$inference" "$run/console.txt" "$server_group"
-    await "TorchServe's management ($mode mode)" "$management" "$run/console.txt" "$server_group"
-    await "TorchServe's metrics ($mode mode)" "$metrics" "$run/console.txt" "$server_group"
+    await "TorchServe ($name)" "$inference" "$run/console.txt" "$server_group"
+    await "TorchServe's management ($name)" "$management" "$run/console.txt" "$server_group"
+    await "TorchServe's metrics ($name)" "$metrics" "$run/console.txt" "$server_group"
 }
 
+# Starts inferometer beside the server of that name.
 start_sidecar() {
     read -r port <<<"$(free_ports 1)"
-    "$binary" run "$work/log/logs" --torchserve.metrics-config "$parts/metrics.yaml" \
+    "$binary" run "$work/$1/logs" --torchserve.metrics-config "$parts/metrics.yaml" \
         --web.listen-address "127.0.0.1:$port" >"$work/inferometer.log" 2>&1 &
     sidecar=$!
     await inferometer "$port" "$work/inferometer.log" "$sidecar"
@@ -177,6 +179,23 @@ settle() {
         "${@:3}"
 }
 
+# Makes of $work/rolled a folder that looks as if nothing had been rolled, with the endpoint's part beside it.
+join_rolled() {
+    local name files
+    archives=$(find "$work/rolled/logs" -name '*_metrics.*.log.gz' | wc -l)
+    [ "$archives" -ge 10 ] || die "only $archives archives: the log4j2 file was not loaded"
+    if grep -qE ' (TS|MODEL)_METRICS - ' "$work/rolled/console.txt" "$work/rolled/logs/ts_log.log"; then
+        die "metric lines are in more than one place"
+    fi
+    mkdir -p "$work/joined/log/logs"
+    ln -s "$work/prometheus" "$work/joined/prometheus"
+    ln -s "$work/rolled/metrics.prom" "$work/rolled/tally.json" "$work/joined/log/"
+    for name in ts_metrics model_metrics; do
+        mapfile -t files < <(find "$work/rolled/logs" -name "$name.*.log.gz" | sort -V)
+        { zcat "${files[@]}" && cat "$work/rolled/logs/$name.log"; } >"$work/joined/log/logs/$name.log"
+    done
+}
+
 binary=${INFEROMETER_BIN:-}
 for built in "$target/release/inferometer" "$target/debug/inferometer"; do
     [ -n "$binary" ] || { [ -x "$built" ] && binary=$built; }
@@ -189,7 +208,7 @@ install_torchserve
 archive_models
 
 start_server log
-start_sidecar
+start_sidecar log
 drive log
 settle log "$port" "$work/log/logs" >/dev/null
 stop_sidecar
@@ -200,5 +219,19 @@ drive prometheus
 earlier=$(settle prometheus "$metrics")
 stop_server
 
+# Archives are so small that there are many, and so many that none is dropped: the comparison reads the logs, too.
+sed -e 's|>32 MB<|>8 KB<|' -e 's|name="keep">4<|name="keep">10000<|' "$here/../deploy/torchserve/log4j2.xml" >"$work/log4j2.xml"
+LOG4J_CONFIGURATION_FILE=$work/log4j2.xml start_server rolled log
+start_sidecar rolled
+drive rolled
+settle rolled "$port" "$work/rolled/logs" >/dev/null
+stop_sidecar
+stop_server
+join_rolled
+
 summarised=1
-"$python" "$parts/compare.py" "$work" "$earlier"
+status=0
+"$python" "$parts/compare.py" "$work" "$earlier" || status=1
+echo "With deploy/torchserve/log4j2.xml, and $archives archives of metrics:"
+"$python" "$parts/compare.py" "$work/joined" "$earlier" || status=1
+exit "$status"

@@ -7,6 +7,7 @@ exact, so no scrape is taken by luck: the number of HTTP calls, of predictions, 
 emits last. With LOG_FOLDER, inferometer must also have taken in as many lines as the metric logs hold.
 """
 
+import gzip
 import json
 import pathlib
 import sys
@@ -37,7 +38,20 @@ def missing(scrape, tally, earlier, line_counts):
 
 def count_lines(folder):
     """How many lines each metric log holds. The server goes on writing, so inferometer may have read more."""
-    return {name: (folder / name).read_bytes().count(b"\n") for name in ("ts_metrics.log", "model_metrics.log")}
+    return {name: count_rolled(folder, name) for name in ("ts_metrics.log", "model_metrics.log")}
+
+
+def count_rolled(folder, name):
+    """The lines of a log and of its archives, as far as they do not move while they are read."""
+    lines = 0
+    for path in [folder / name, *folder.glob(name.replace(".log", ".*.log.gz"))]:
+        try:
+            data = path.read_bytes()
+            lines += (gzip.decompress(data) if path.suffix == ".gz" else data).count(b"\n")
+        except (FileNotFoundError, EOFError, gzip.BadGzipFile):
+            # Rolled just now, or not compressed to its end.
+            pass
+    return lines
 
 
 def main():
