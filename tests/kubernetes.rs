@@ -93,7 +93,8 @@ fn every_kustomization_renders_and_every_object_passes_the_schema() {
     let all = sidecar.into_iter().chain(components().into_iter().filter(|name| name != "sidecar"));
     let all: Vec<String> = all.collect();
     for (name, without) in [("own-shared", "host-pid"), ("own-host", "share-processes")] {
-        let list: Vec<&str> = all.iter().map(String::as_str).filter(|component| *component != without).collect();
+        let list: Vec<&str> =
+            all.iter().map(String::as_str).filter(|component| *component != without).collect();
         assert_eq!(all.len() - 1, list.len());
         cluster.with_own(name, FOREIGN, &list);
         names.push(name.to_owned());
