@@ -258,6 +258,13 @@ fn the_node_has_one_that_reads_only() {
     assert_eq!(json!(true), named(&container["volumeMounts"], "pods")["readOnly"]);
     assert_eq!("/var/log/pods", named(&pod["spec"]["volumes"], "pods")["hostPath"]["path"]);
     assert_eq!("9082", pod["metadata"]["annotations"]["prometheus.io/port"]);
+    let objects = Cluster::new().objects("examples/node-pod-monitor");
+    let endpoint = &object(&objects, "PodMonitor")["spec"]["podMetricsEndpoints"][0];
+    assert_eq!(
+        (json!("inferometer"), json!(true)),
+        (endpoint["port"].clone(), endpoint["honorLabels"].clone())
+    );
+    assert_eq!(Value::Null, self::pod(object(&objects, "DaemonSet"))["metadata"]["annotations"]);
 }
 
 #[test]

@@ -21,13 +21,13 @@ use tempfile::TempDir;
 /// appends a piece to a file of its log folder.
 const WRITER: &str = r#"
 trap 'for file in ts_metrics model_metrics; do cat "$LAST/$file" >>"$METRICS_LOCATION/$file.log"; done; exit 0' TERM
-while :; do read -r file piece && cat "$piece" >>"$METRICS_LOCATION/$file.log"; done
+while read -r file piece; do cat "$piece" >>"$METRICS_LOCATION/$file.log"; done
 "#;
 
 /// The same by its standard output.
 const TALKER: &str = r#"
 trap 'cat "$LAST/server"; exit 3' TERM
-while :; do read -r file piece && cat "$piece"; done
+while read -r file piece; do cat "$piece"; done
 "#;
 
 /// In how many pieces a log is written; the last one comes while the server ends.
@@ -159,7 +159,7 @@ impl Pod {
     }
 }
 
-/// A server's process.
+/// A server's process; it ends when nobody tells it anything any more.
 struct Writer(Child);
 
 impl Writer {
@@ -170,12 +170,18 @@ impl Writer {
         }
     }
 
-    /// Asks it to end, and waits until it has.
+    /// Asks it to end, and waits until it has. `Child::wait` would close its standard input first.
     fn stop(mut self) -> ExitStatus {
         signal(self.0.id());
-        let status = self.0.wait().unwrap();
-        drop(self.0.stdin.take());
-        status
+        eventually("the server ends after SIGTERM", || self.0.try_wait().unwrap())
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        // It may have ended already; nothing is left to do then.
+        self.0.kill().ok();
+        self.0.wait().ok();
     }
 }
 
