@@ -29,6 +29,7 @@ mod identity;
 mod kill;
 mod kubernetes;
 mod limits;
+mod metrics_table;
 mod openmetrics;
 mod page;
 mod pods;

@@ -17,10 +17,13 @@ mod torchserve;
 mod vllm;
 
 use crate::framing::{self, Frame};
-use crate::{Catalog, Event, Identify, Outcome, ParseError};
+use crate::{Catalog, Event, Identify, Metric, Outcome, ParseError};
 
 /// Reads one record and hands out what it says.
 pub type Parse = fn(&[u8], &Catalog, &mut dyn FnMut(Event<'_>)) -> Result<Outcome, ParseError>;
+
+/// The families of a format, in the order in which people read of them.
+pub type Metrics = fn() -> Vec<&'static Metric<'static>>;
 
 /// One shape of log.
 #[derive(Debug)]
@@ -44,6 +47,8 @@ pub struct Format {
     pub identify: Option<Identify>,
     /// Reads a record.
     pub parse: Parse,
+    /// The families that its records feed, but for those whose names stand in the log.
+    pub metrics: Metrics,
 }
 
 /// All formats, the most specific first: the first one that recognises a line wins. Lines of the last one stand in
@@ -59,6 +64,7 @@ pub static FORMATS: &[Format] = &[
         frame: torchserve::frame,
         identify: Some(torchserve::IDENTIFY),
         parse: torchserve::parse_metric_file,
+        metrics: Vec::new,
     },
     Format {
         name: "bentoml",
@@ -70,6 +76,7 @@ pub static FORMATS: &[Format] = &[
         frame: framing::line,
         identify: None,
         parse: bentoml::parse,
+        metrics: bentoml::metrics,
     },
     Format {
         name: "tgi",
@@ -81,6 +88,7 @@ pub static FORMATS: &[Format] = &[
         frame: framing::line,
         identify: None,
         parse: tgi::parse,
+        metrics: tgi::metrics,
     },
     Format {
         name: "deepsparse",
@@ -92,6 +100,7 @@ pub static FORMATS: &[Format] = &[
         frame: framing::line,
         identify: None,
         parse: deepsparse::parse,
+        metrics: Vec::new,
     },
     Format {
         name: "kserve",
@@ -103,6 +112,7 @@ pub static FORMATS: &[Format] = &[
         frame: framing::line,
         identify: None,
         parse: kserve::parse,
+        metrics: kserve::metrics,
     },
     Format {
         name: "torchserve-access",
@@ -114,6 +124,7 @@ pub static FORMATS: &[Format] = &[
         frame: framing::line,
         identify: None,
         parse: torchserve::parse_access_log,
+        metrics: Vec::new,
     },
     Format {
         name: "torchserve-console",
@@ -125,6 +136,7 @@ pub static FORMATS: &[Format] = &[
         frame: framing::line,
         identify: None,
         parse: torchserve::parse_console,
+        metrics: Vec::new,
     },
     Format {
         name: "vllm",
@@ -136,6 +148,7 @@ pub static FORMATS: &[Format] = &[
         frame: framing::line,
         identify: None,
         parse: vllm::parse,
+        metrics: vllm::metrics,
     },
     Format {
         name: "ray-serve",
@@ -147,6 +160,7 @@ pub static FORMATS: &[Format] = &[
         frame: framing::line,
         identify: None,
         parse: ray_serve::parse,
+        metrics: ray_serve::metrics,
     },
     Format {
         name: "sglang",
@@ -158,6 +172,7 @@ pub static FORMATS: &[Format] = &[
         frame: framing::line,
         identify: None,
         parse: sglang::parse,
+        metrics: sglang::metrics,
     },
     Format {
         name: "ollama",
@@ -169,6 +184,7 @@ pub static FORMATS: &[Format] = &[
         frame: framing::line,
         identify: None,
         parse: ollama::parse,
+        metrics: ollama::metrics,
     },
     Format {
         name: "llamacpp",
@@ -180,6 +196,7 @@ pub static FORMATS: &[Format] = &[
         frame: framing::line,
         identify: None,
         parse: llamacpp::parse,
+        metrics: llamacpp::metrics,
     },
     Format {
         name: "lmdeploy",
@@ -191,6 +208,7 @@ pub static FORMATS: &[Format] = &[
         frame: framing::line,
         identify: None,
         parse: lmdeploy::parse,
+        metrics: lmdeploy::metrics,
     },
     Format {
         name: "access",
@@ -202,6 +220,7 @@ pub static FORMATS: &[Format] = &[
         frame: framing::line,
         identify: None,
         parse: access::parse,
+        metrics: access::metrics,
     },
     Format {
         name: RULES,
@@ -213,6 +232,7 @@ pub static FORMATS: &[Format] = &[
         frame: framing::line,
         identify: None,
         parse: rules::parse,
+        metrics: Vec::new,
     },
 ];
 

@@ -46,7 +46,7 @@ mod wrapper;
 pub use catalog::{Catalog, Declaration, Duplicate};
 pub use error::{ParseError, Reason};
 pub use event::{Access, Event, Outcome, ServerFact};
-pub use formats::{FORMATS, Format, Parse, RULES, format_named};
+pub use formats::{FORMATS, Format, Metrics, Parse, RULES, format_named};
 pub use grammar::{Civil, whole_number as number};
 pub use identity::{Identify, Identity, TakeApart, TakeApartAs};
 pub use measurement::{Measurement, Metric, Uniform};

@@ -22,6 +22,11 @@ static REQUESTS: Metric<'static> = Metric {
     ..Metric::BLANK
 };
 
+/// All that its lines feed.
+pub(super) fn metrics() -> Vec<&'static Metric<'static>> {
+    vec![&REQUESTS]
+}
+
 /// Reads a line.
 pub(super) fn parse(record: &[u8], _: &Catalog, sink: Sink<'_>) -> Result<Outcome, ParseError> {
     let text = ansi::text(record)?;

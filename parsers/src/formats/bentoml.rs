@@ -94,6 +94,11 @@ const WEBSOCKET: [&str; 4] = [
     ") - Connection established",
 ];
 
+/// All that its lines feed.
+pub(super) fn metrics() -> Vec<&'static Metric<'static>> {
+    [&SERVICE, &API_SERVER, &RUNNER].iter().flat_map(|of| [&of.requests, &of.duration]).collect()
+}
+
 /// Reads a line; only finished requests measure something.
 pub(super) fn parse(record: &[u8], _catalog: &Catalog, sink: Sink<'_>) -> Result<Outcome, ParseError> {
     let text = ansi::text(record)?;

@@ -117,6 +117,11 @@ const BY_MODEL: [(&str, &str, &str); 7] = [
     ("v1.models.", "", "/v1/models/{model_name}"),
 ];
 
+/// All that its lines feed.
+pub(super) fn metrics() -> Vec<&'static Metric<'static>> {
+    STAGES.iter().map(|(_, metric)| metric).chain([&REQUESTS, &WALL, &CPU]).collect()
+}
+
 /// Reads a line; the server's other loggers measure nothing.
 pub(super) fn parse(record: &[u8], _catalog: &Catalog, sink: Sink<'_>) -> Result<Outcome, ParseError> {
     let text = ansi::text(record)?;

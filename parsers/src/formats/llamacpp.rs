@@ -23,7 +23,17 @@ use crate::json::{self, Json};
 use crate::pairs::{Number, damaged};
 use crate::report::{About, Sink};
 use crate::route::is_code;
-use crate::{Catalog, Event, Outcome, ParseError};
+use crate::{Catalog, Event, Metric, Outcome, ParseError};
+
+/// All that its lines feed.
+pub(super) fn metrics() -> Vec<&'static Metric<'static>> {
+    metrics::ALL.to_vec()
+}
+
+/// All that its lines feed inside of another server's.
+pub(super) fn metrics_inside() -> impl Iterator<Item = &'static Metric<'static>> {
+    metrics::ALL.into_iter().filter(|metric| metric.name != metrics::REQUESTS.name)
+}
 
 /// Reads a line.
 pub(super) fn parse(record: &[u8], _: &Catalog, sink: Sink<'_>) -> Result<Outcome, ParseError> {

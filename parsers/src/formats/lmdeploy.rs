@@ -116,6 +116,12 @@ struct Line<'a> {
     is_old: bool,
 }
 
+/// All that its lines feed.
+pub(super) fn metrics() -> Vec<&'static Metric<'static>> {
+    let slashed = SLASHED.iter().flat_map(|(_, _, parts)| parts.iter().map(|(_, metric)| *metric));
+    slashed.chain(CACHES.iter().chain(&SPECULATIVE).map(|item| item.metric)).collect()
+}
+
 /// Reads a line.
 pub(super) fn parse(record: &[u8], _: &Catalog, sink: Sink<'_>) -> Result<Outcome, ParseError> {
     let text = ansi::text(record)?;

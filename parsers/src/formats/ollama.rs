@@ -56,6 +56,12 @@ static GPU_AVAILABLE: Metric<'static> = Metric {
     ..Metric::BLANK
 };
 
+/// All that its lines feed.
+pub(super) fn metrics() -> Vec<&'static Metric<'static>> {
+    let own = [&REQUESTS, &DURATION, &LOAD, &GPU_TOTAL, &GPU_AVAILABLE];
+    own.into_iter().chain(llamacpp::metrics_inside()).collect()
+}
+
 /// Reads a line.
 pub(super) fn parse(record: &[u8], _: &Catalog, sink: Sink<'_>) -> Result<Outcome, ParseError> {
     let text = ansi::text(record)?;

@@ -23,8 +23,13 @@ use crate::pairs::{Number, damaged};
 use crate::report::{About, Sink};
 use crate::route;
 use crate::time::{civil, of_unix};
-use crate::{Catalog, Outcome, ParseError};
+use crate::{Catalog, Metric, Outcome, ParseError};
 use place::{Place, Writer};
+
+/// All that its lines feed.
+pub(super) fn metrics() -> Vec<&'static Metric<'static>> {
+    metrics::ALL.to_vec()
+}
 
 /// Reads a line.
 pub(super) fn parse(record: &[u8], _: &Catalog, sink: Sink<'_>) -> Result<Outcome, ParseError> {

@@ -20,10 +20,15 @@ use crate::json;
 use crate::pairs::{self, Number, damaged, pairs};
 use crate::report::{About, Sink};
 use crate::time::civil;
-use crate::{Catalog, Civil, Outcome, ParseError};
+use crate::{Catalog, Civil, Metric, Outcome, ParseError};
 
 /// Most ranks of a line.
 const RANKS: usize = 8;
+
+/// All that its lines feed.
+pub(super) fn metrics() -> Vec<&'static Metric<'static>> {
+    metrics::BATCH.iter().map(|item| item.metric).chain(metrics::OTHERS).collect()
+}
 
 /// Reads a line.
 pub(super) fn parse(record: &[u8], _: &Catalog, sink: Sink<'_>) -> Result<Outcome, ParseError> {

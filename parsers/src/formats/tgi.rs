@@ -137,6 +137,12 @@ const FAILURES: [(&str, &str); 7] = [
 const ROUTER: &str = "text_generation_router";
 const LAUNCHER: &str = "text_generation_launcher";
 
+/// All that its lines feed.
+pub(super) fn metrics() -> Vec<&'static Metric<'static>> {
+    let times = TIMES.iter().map(|(_, metric)| metric);
+    [&REQUESTS, &SUCCESS, &FAILURE].into_iter().chain(times).chain([&GENERATED_TOKENS]).collect()
+}
+
 /// Reads a line; only the end of a request measures something.
 pub(super) fn parse(record: &[u8], _catalog: &Catalog, sink: Sink<'_>) -> Result<Outcome, ParseError> {
     let text = ansi::text(record)?;

@@ -18,7 +18,12 @@ use crate::json::{self, Json};
 use crate::pairs::{self, Number, damaged, pairs};
 use crate::report::{About, Sink};
 use crate::time::{civil, month_first};
-use crate::{Catalog, Civil, Outcome, ParseError};
+use crate::{Catalog, Civil, Metric, Outcome, ParseError};
+
+/// All that its lines feed.
+pub(super) fn metrics() -> Vec<&'static Metric<'static>> {
+    metrics::all().collect()
+}
 
 /// Reads a line.
 pub(super) fn parse(record: &[u8], _: &Catalog, sink: Sink<'_>) -> Result<Outcome, ParseError> {

@@ -45,3 +45,17 @@ pub(super) static ERRORS: Metric<'static> =
     counter("llamacpp:request_errors_total", "Requests that were answered with an error.");
 pub(super) static HTTP_REQUESTS: Metric<'static> =
     counter("llamacpp:http_requests_total", "HTTP requests that were answered.");
+
+/// All of them.
+pub(super) static ALL: [&Metric<'static>; 10] = [
+    &REQUESTS,
+    &ERRORS,
+    &REQUEST_SECONDS,
+    &PROMPT_TOKENS,
+    &PROMPT_SECONDS,
+    &PREDICTED_TOKENS,
+    &PREDICTED_SECONDS,
+    &DRAFTED,
+    &ACCEPTED,
+    &HTTP_REQUESTS,
+];

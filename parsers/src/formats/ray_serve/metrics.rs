@@ -45,3 +45,7 @@ pub(super) static PROCESSING_LATENCY: Metric<'static> = Metric {
     uniform: &[Uniform { metric: &uniform::INFERENCE, factor: 0.001, labels: DEPLOYMENT }],
     ..Metric::BLANK
 };
+
+/// All of them.
+pub(super) static ALL: [&Metric<'static>; 6] =
+    [&HTTP_REQUESTS, &HTTP_ERRORS, &HTTP_LATENCY, &QUERIES, &ERRORS, &PROCESSING_LATENCY];

@@ -188,3 +188,21 @@ pub(super) static BATCH: [Item; 16] = [
     item("#transfer-req", "", &TRANSFER),
     item("#inflight-req", "", &INFLIGHT),
 ];
+
+/// What no batch line feeds.
+pub(super) static OTHERS: [&Metric<'static>; 14] = [
+    &REALTIME_TOKENS,
+    &HTTP_RESPONSES,
+    &REQUESTS,
+    &ABORTED,
+    &PROMPT_TOKENS,
+    &GENERATION_TOKENS,
+    &CACHED_TOKENS,
+    &E2E_LATENCY,
+    &FIRST_TOKEN,
+    &QUEUE_TIME,
+    &TIMES_QUEUE,
+    &TIMES_FORWARD,
+    &TIMES_INPUT,
+    &TIMES_OUTPUT,
+];

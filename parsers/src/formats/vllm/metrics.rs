@@ -185,3 +185,10 @@ pub(super) static SPECULATIVE: [Item; 6] = [
 
 pub(super) static ITERATION: [Item; 2] =
     [item("iteration elapsed time", "ms", -3, &ITERATION_TIME), item("* KV cache usage", "%", -2, &KV_CACHE)];
+
+/// All metrics of the tables, and the others; a metric of several lines is there several times.
+pub(super) fn all() -> impl Iterator<Item = &'static Metric<'static>> {
+    let tables: [&[Item]; 6] = [&V1, &SPECULATIVE, &ITERATION, &V0, &V0_PREFIX, &V0_SPECULATIVE];
+    let items = tables.into_iter().flatten().map(|item| item.metric);
+    items.chain([&WAITING_BY_REASON, &POSITION_RATE, &ITERATION_TOKENS, &HTTP_REQUESTS])
+}
