@@ -103,11 +103,14 @@ impl Slots {
     /// Reads what was saved last.
     pub fn load<T: DeserializeOwned>(&mut self) -> Found<T> {
         let slots = SLOTS.map(|name| read_slot(&self.folder.join(name)));
-        let is_damaged = slots.iter().any(|slot| matches!(slot, Slot::Damaged));
+        let mut is_damaged = slots.iter().any(|slot| matches!(slot, Slot::Damaged));
         let mut best: Option<(u64, usize, T)> = None;
         for (at, slot) in slots.into_iter().enumerate() {
             let Slot::Valid { sequence, payload } = slot else { continue };
-            let Ok(value) = postcard::from_bytes(&payload) else { continue };
+            let Ok(value) = postcard::from_bytes(&payload) else {
+                is_damaged = true;
+                continue;
+            };
             if best.as_ref().is_none_or(|(known, ..)| sequence > *known) {
                 best = Some((sequence, at, value));
             }
@@ -254,6 +257,16 @@ mod tests {
         assert_eq!(whole("c"), load(folder.path()));
         saved(folder.path(), &["d"]);
         assert_eq!(whole("d"), load(folder.path()));
+    }
+
+    #[test]
+    fn a_whole_slot_that_holds_something_else_is_damaged() {
+        let folder = tempfile::tempdir().unwrap();
+        saved(folder.path(), &["a", "b"]);
+        let load = || Slots::open(folder.path()).unwrap().load::<[bool; 2]>();
+        assert_eq!(Found::Damaged, load(), "two characters and their length are no booleans");
+        fs::remove_file(folder.path().join(SLOTS[0])).unwrap();
+        assert_eq!(Found::Damaged, load());
     }
 
     #[test]
