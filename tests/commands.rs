@@ -111,16 +111,20 @@ fn mistakes_in_the_configuration_name_their_place() {
 }
 
 #[test]
-fn configurations_of_the_readme_are_right() {
-    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
-    let readme = fs::read_to_string(readme).unwrap();
-    let blocks = readme.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap());
-    let ours: Vec<&str> = blocks.filter(|block| !block.contains("scrape_configs")).collect();
-    assert_eq!(3, ours.len(), "{ours:?}");
-    for text in ours {
-        let (_file, path) = config(text);
-        let output = inferometer().args(["check", "--config.file", &path]).output().unwrap();
-        assert_eq!(Some(0), output.status.code(), "{text}: {}", stderr(&output));
+fn configurations_of_the_manual_are_right() {
+    for (file, expected) in [("README.md", 1), ("deploy/rules.md", 1), ("deploy/machine.md", 1)] {
+        let manual = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(file)).unwrap();
+        let blocks = manual.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap());
+        let is_other = |block: &&str| {
+            ["# prometheus.yml", "# kustomization.yaml"].iter().any(|it| block.starts_with(it))
+        };
+        let ours: Vec<&str> = blocks.filter(|block| !is_other(block)).collect();
+        assert_eq!(expected, ours.len(), "{file}: {ours:?}");
+        for text in ours {
+            let (_file, path) = config(text);
+            let output = inferometer().args(["check", "--config.file", &path]).output().unwrap();
+            assert_eq!(Some(0), output.status.code(), "{text}: {}", stderr(&output));
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use crate::support::exposition::Exposition;
 use crate::support::nvml::{Nvml, uuid};
 use crate::support::process::{Server, eventually};
 use crate::support_prometheus::promtool_check_metrics;
-use inferometer::collect::gpu::{FAMILIES, OTHERS};
+use inferometer::collect::gpu::FAMILIES;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -347,14 +347,6 @@ fn promtool_has_no_complaint_about_gpus() {
     assert!(matches!(output.status.code(), Some(0 | 3)), "{complaints}");
     let ours: Vec<&str> = complaints.lines().filter(|line| line.contains("gpu_")).collect();
     assert_eq!(Vec::<&str>::new(), ours);
-}
-
-#[test]
-fn readme_lists_every_family() {
-    let readme = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
-    let names = FAMILIES.iter().map(|family| family.name).chain(OTHERS.iter().map(|(name, ..)| *name));
-    let missing: Vec<&str> = names.filter(|name| !readme.contains(&format!("`{name}"))).collect();
-    assert_eq!(Vec::<&str>::new(), missing);
 }
 
 // What each worker holds.

@@ -15,6 +15,7 @@ mod alike;
 mod collect;
 mod commands;
 mod crash;
+mod docs;
 mod exactly_once;
 mod exposition;
 mod faults;

@@ -1,4 +1,4 @@
-//! The README's queries on a real Prometheus: each has an answer, and those that join what a log says with what is
+//! The queries of the README and of deploy/machine.md on a real Prometheus: each has an answer, and those that join what a log says with what is
 //! measured beside it have the right one. They are taken from there, so none can rot.
 
 use crate::support::lines::{append, frontend, next_time};
@@ -177,10 +177,12 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// The queries of the README, each with what is said of it.
+/// The queries of the README and of the page about machines, each with what is said of it.
 fn queries() -> Vec<(String, String)> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
-    let queries = queries_in(&fs::read_to_string(path).unwrap());
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let text = |file: &str| fs::read_to_string(root.join(file)).unwrap();
+    let queries: Vec<_> =
+        ["README.md", "deploy/machine.md"].iter().flat_map(|file| queries_in(&text(file))).collect();
     let names: BTreeSet<&str> = queries.iter().map(|(said, _)| &**said).collect();
     assert_eq!(queries.len(), names.len(), "two queries have one comment: {queries:?}");
     queries

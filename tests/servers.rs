@@ -235,13 +235,10 @@ fn data_logs_of_bentoml_are_not_taken_for_any_servers_log() {
 }
 
 #[test]
-fn every_format_has_its_row_in_the_readme() {
-    let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
+fn every_format_has_its_row_in_the_manual() {
+    let manual = std::fs::read_to_string(root().join("deploy/servers.md")).unwrap();
     for format in formats() {
-        assert!(
-            readme.contains(&format!("| `{}` |", format.name)),
-            "{} has no row in README.md",
-            format.name
-        );
+        let row = format!("| `{}` |", format.name);
+        assert!(manual.contains(&row), "{} has no row in deploy/servers.md", format.name);
     }
 }
