@@ -74,6 +74,11 @@ pub fn run(config: &Config, flags: &CheckFlags) -> io::Result<End> {
             writeln!(out, "warning: {remark}")?;
         }
     }
+    if let Some(folder) = &settings.state_dir {
+        for line in crate::follow::describe(folder, config.rules.clone()) {
+            writeln!(out, "{}", line.escape_debug())?;
+        }
+    }
     for warning in
         warnings(config, &view.log.iter().map(|family| (family.name.as_str(), family.kind)).collect())
     {

@@ -102,28 +102,12 @@ impl Slots {
 
     /// Reads what was saved last.
     pub fn load<T: DeserializeOwned>(&mut self) -> Found<T> {
-        let slots = SLOTS.map(|name| read_slot(&self.folder.join(name)));
-        let mut is_damaged = slots.iter().any(|slot| matches!(slot, Slot::Damaged));
-        let mut best: Option<(u64, usize, T)> = None;
-        for (at, slot) in slots.into_iter().enumerate() {
-            let Slot::Valid { sequence, payload } = slot else { continue };
-            let Ok(value) = postcard::from_bytes(&payload) else {
-                is_damaged = true;
-                continue;
-            };
-            if best.as_ref().is_none_or(|(known, ..)| sequence > *known) {
-                best = Some((sequence, at, value));
-            }
+        let (best, found) = newest(&self.folder);
+        if let Some((sequence, at)) = best {
+            self.sequence = sequence;
+            self.next = 1 - at;
         }
-        match best {
-            Some((sequence, at, value)) => {
-                self.sequence = sequence;
-                self.next = 1 - at;
-                Found::Snapshot { value, is_maybe_old: is_damaged }
-            }
-            None if is_damaged => Found::Damaged,
-            None => Found::Nothing,
-        }
+        found
     }
 
     /// Saves; when this returns, the value survives a crash of the machine.
@@ -159,6 +143,33 @@ impl Slots {
         self.sequence = sequence;
         self.next = 1 - self.next;
         Ok(())
+    }
+}
+
+/// Reads what was saved last without taking the folder: another instance may have it, and may save at this moment.
+pub fn peek<T: DeserializeOwned>(folder: &Path) -> Found<T> {
+    newest(folder).1
+}
+
+/// The newest valid slot: its sequence number and which one it is, and what it holds.
+fn newest<T: DeserializeOwned>(folder: &Path) -> (Option<(u64, usize)>, Found<T>) {
+    let slots = SLOTS.map(|name| read_slot(&folder.join(name)));
+    let mut is_damaged = slots.iter().any(|slot| matches!(slot, Slot::Damaged));
+    let mut best: Option<((u64, usize), T)> = None;
+    for (at, slot) in slots.into_iter().enumerate() {
+        let Slot::Valid { sequence, payload } = slot else { continue };
+        let Ok(value) = postcard::from_bytes(&payload) else {
+            is_damaged = true;
+            continue;
+        };
+        if best.as_ref().is_none_or(|((known, _), _)| sequence > *known) {
+            best = Some(((sequence, at), value));
+        }
+    }
+    match best {
+        Some((place, value)) => (Some(place), Found::Snapshot { value, is_maybe_old: is_damaged }),
+        None if is_damaged => (None, Found::Damaged),
+        None => (None, Found::Nothing),
     }
 }
 

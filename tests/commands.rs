@@ -1,6 +1,7 @@
 //! The commands as people call them: usage, configuration, which files are followed, what is said, how it ends.
 
 use crate::support::exposition::Exposition;
+use crate::support::folders::Folders;
 use crate::support::lines::{HOST, append, console, frontend, model, requests};
 use crate::support::process::{
     Pieces, Server, eventually, exposition, inferometer, replay, replay_input, replay_pieces, run, stderr,
@@ -1428,4 +1429,35 @@ fn bounds(body: &Exposition, name: &str) -> Vec<String> {
 
 fn sum(body: &Exposition, metric: &str) -> f64 {
     body.samples.iter().filter(|((name, _), _)| name == metric).map(|(_, bits)| f64::from_bits(*bits)).sum()
+}
+
+#[test]
+fn check_says_what_a_state_folder_holds_while_an_instance_has_it() {
+    let folders = Folders::new();
+    let told = || {
+        let output = inferometer().arg("check").arg("--state.dir").arg(folders.state()).output().unwrap();
+        assert_eq!(Some(0), output.status.code(), "{}", stderr(&output));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    assert!(told().contains(": nothing is saved yet\n"), "{}", told());
+    append(&folders.live(), requests(7) + "no metric\n");
+    let state = folders.state();
+    let server = Server::ready(&folders.logs(), &["--state.dir", state.to_str().unwrap()]);
+    wait_for(&server, 7.0);
+    let length = fs::metadata(folders.live()).unwrap().len();
+    let line = format!(
+        "  {} (torchserve): at byte {length}, 0 archives known, 0 of them never read; lines: 7 parsed, 0 ignored, 1 rejected, 0 torn\n",
+        folders.live().display()
+    );
+    assert!(told().contains(&line), "{}{line}", told());
+    assert!(told().contains(": 1 sources, 21 families, 1 series, after "), "{}", told());
+    server.kill();
+    for slot in ["slot-a", "slot-b"] {
+        fs::write(folders.state().join(slot), [7; 64]).unwrap();
+    }
+    assert!(
+        told().contains(": damaged or of another version, a start would begin counters at 0\n"),
+        "{}",
+        told()
+    );
 }
