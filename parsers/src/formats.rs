@@ -17,10 +17,14 @@ mod torchserve;
 mod vllm;
 
 use crate::framing::{self, Frame};
+use crate::written::{self, Written};
 use crate::{Catalog, Event, Identify, Outcome, ParseError};
 
 /// Reads one record and hands out what it says.
 pub type Parse = fn(&[u8], &Catalog, &mut dyn FnMut(Event<'_>)) -> Result<Outcome, ParseError>;
+
+/// Tells when a record was written.
+pub type Tell = fn(&[u8]) -> Option<Written>;
 
 /// One shape of log.
 #[derive(Debug)]
@@ -42,6 +46,8 @@ pub struct Format {
     pub frame: fn(&[u8]) -> Frame,
     /// Takes records apart by their shape alone, where that can be done.
     pub identify: Option<Identify>,
+    /// When a record was written, if it tells.
+    pub written: Tell,
     /// Reads a record.
     pub parse: Parse,
 }
@@ -58,6 +64,7 @@ pub static FORMATS: &[Format] = &[
         recognises: torchserve::recognises_metric_file,
         frame: torchserve::frame,
         identify: Some(torchserve::IDENTIFY),
+        written: written::metric,
         parse: torchserve::parse_metric_file,
     },
     Format {
@@ -69,6 +76,7 @@ pub static FORMATS: &[Format] = &[
         recognises: bentoml::recognises,
         frame: framing::line,
         identify: None,
+        written: written::front,
         parse: bentoml::parse,
     },
     Format {
@@ -80,6 +88,7 @@ pub static FORMATS: &[Format] = &[
         recognises: tgi::recognises,
         frame: framing::line,
         identify: None,
+        written: written::front,
         parse: tgi::parse,
     },
     Format {
@@ -91,6 +100,7 @@ pub static FORMATS: &[Format] = &[
         recognises: deepsparse::recognises,
         frame: framing::line,
         identify: None,
+        written: written::front,
         parse: deepsparse::parse,
     },
     Format {
@@ -102,6 +112,7 @@ pub static FORMATS: &[Format] = &[
         recognises: kserve::recognises,
         frame: framing::line,
         identify: None,
+        written: written::front,
         parse: kserve::parse,
     },
     Format {
@@ -113,6 +124,7 @@ pub static FORMATS: &[Format] = &[
         recognises: torchserve::recognises_access_log,
         frame: framing::line,
         identify: None,
+        written: written::front,
         parse: torchserve::parse_access_log,
     },
     Format {
@@ -124,6 +136,7 @@ pub static FORMATS: &[Format] = &[
         recognises: torchserve::recognises_console,
         frame: framing::line,
         identify: None,
+        written: written::metric,
         parse: torchserve::parse_console,
     },
     Format {
@@ -135,6 +148,7 @@ pub static FORMATS: &[Format] = &[
         recognises: vllm::recognises,
         frame: framing::line,
         identify: None,
+        written: written::front,
         parse: vllm::parse,
     },
     Format {
@@ -146,6 +160,7 @@ pub static FORMATS: &[Format] = &[
         recognises: ray_serve::recognises,
         frame: framing::line,
         identify: None,
+        written: written::front,
         parse: ray_serve::parse,
     },
     Format {
@@ -157,6 +172,7 @@ pub static FORMATS: &[Format] = &[
         recognises: sglang::recognises,
         frame: framing::line,
         identify: None,
+        written: written::front,
         parse: sglang::parse,
     },
     Format {
@@ -168,6 +184,7 @@ pub static FORMATS: &[Format] = &[
         recognises: ollama::recognises,
         frame: framing::line,
         identify: None,
+        written: written::front,
         parse: ollama::parse,
     },
     Format {
@@ -179,6 +196,7 @@ pub static FORMATS: &[Format] = &[
         recognises: llamacpp::recognises,
         frame: framing::line,
         identify: None,
+        written: written::front,
         parse: llamacpp::parse,
     },
     Format {
@@ -190,6 +208,7 @@ pub static FORMATS: &[Format] = &[
         recognises: lmdeploy::recognises,
         frame: framing::line,
         identify: None,
+        written: written::front,
         parse: lmdeploy::parse,
     },
     Format {
@@ -201,6 +220,7 @@ pub static FORMATS: &[Format] = &[
         recognises: access::recognises,
         frame: framing::line,
         identify: None,
+        written: written::front,
         parse: access::parse,
     },
     Format {
@@ -212,6 +232,7 @@ pub static FORMATS: &[Format] = &[
         recognises: rules::recognises,
         frame: framing::line,
         identify: None,
+        written: written::front,
         parse: rules::parse,
     },
 ];
