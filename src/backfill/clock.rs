@@ -102,10 +102,25 @@ fn civil(date: Civil) -> Option<DateTime> {
     Some(day.at(date.hour, date.minute, date.second.min(59), nanoseconds))
 }
 
-/// Whether lines bear out a time that lies more than a [`LEAP`] after the line before: none of them may be from long
-/// before it. `later` are the times of the lines that follow, [`WITNESSES`] at most.
-pub(super) fn is_borne_out(moment: Moment, later: impl Iterator<Item = Moment>) -> bool {
-    later.take(WITNESSES).all(|later| later >= moment - LEAP)
+/// Whether the lines that follow bear out a time that lies more than a [`LEAP`] after the line before. `later` are
+/// their times, of which [`WITNESSES`] at most are asked.
+///
+/// Whoever goes on where the line before stood speaks against it. At a file's start nothing stood yet: there the
+/// majority decides.
+pub(super) fn is_borne_out(
+    moment: Moment,
+    clock: Option<Moment>,
+    later: impl Iterator<Item = Moment>,
+) -> bool {
+    let mut later = later.take(WITNESSES);
+    let back = moment - LEAP;
+    match clock {
+        Some(clock) => !later.any(|later| (clock - LEAP..back).contains(&later)),
+        None => {
+            let (with, against): (Vec<Moment>, Vec<Moment>) = later.partition(|later| *later >= back);
+            with.len() >= against.len()
+        }
+    }
 }
 
 #[cfg(test)]
@@ -212,8 +227,17 @@ mod tests {
 
     #[test]
     fn a_leap_needs_witnesses() {
-        assert!(is_borne_out(10 * HOUR, [10 * HOUR, 9 * HOUR, 11 * HOUR].into_iter()));
-        assert!(!is_borne_out(10 * HOUR, [10 * HOUR, 9 * HOUR - 1].into_iter()));
-        assert!(is_borne_out(10 * HOUR, (0..WITNESSES).map(|_| 10 * HOUR).chain([0])), "that one is too far");
+        let many = |moment| std::iter::repeat_n(moment, WITNESSES);
+        for (clock, later, expected) in [
+            (Some(HOUR), vec![10 * HOUR, 9 * HOUR, 11 * HOUR], true),
+            (Some(HOUR), vec![10 * HOUR, 9 * HOUR - 1], false),
+            (Some(HOUR), vec![-HOUR, 10 * HOUR], true),
+            (Some(HOUR), many(10 * HOUR).chain([HOUR]).collect(), true),
+            (None, vec![10 * HOUR, 0, 10 * HOUR], true),
+            (None, vec![10 * HOUR, 0, 0], false),
+            (None, vec![], true),
+        ] {
+            assert_eq!(expected, is_borne_out(10 * HOUR, clock, later.iter().copied()), "{later:?}");
+        }
     }
 }

@@ -116,7 +116,8 @@ pub struct BackfillFlags {
     #[arg(long, env = "INFEROMETER_STEP", value_name = "TIME", default_value = "15s", value_parser = whole_seconds)]
     pub step: Duration,
     /// Zone of times that do not tell theirs: UTC, +02:00 or Europe/Berlin; a file's entry of sources: wins
-    #[arg(long, env = "INFEROMETER_TIMEZONE", value_name = "ZONE", default_value = "UTC", value_parser = time_zone)]
+    #[arg(long, env = "INFEROMETER_TIMEZONE", value_name = "ZONE", default_value = "UTC", value_parser = time_zone,
+          allow_hyphen_values = true)]
     pub timezone: TimeZone,
     /// Fold a console beside the metric files that it repeats, and files that begin alike
     #[arg(long = "source.allow-repeats", env = "INFEROMETER_SOURCE_ALLOW_REPEATS", value_name = "BOOL",
