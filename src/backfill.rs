@@ -28,13 +28,12 @@ use clock::{Moment, Zone};
 use indicatif::ProgressBar;
 use output::Output;
 use parsers::{Format, RULES};
-use points::Points;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
-use steps::Steps;
+use steps::{Steps, Written};
 use stream::{Oddities, Stream};
 
 /// Reads the files in the order of their lines' times and writes OUT; the report goes to standard error.
@@ -54,13 +53,11 @@ pub(crate) fn run(config: &Config, flags: &BackfillFlags) -> io::Result<End> {
         Ok(files) => files,
         Err(usage) => return Ok(End::Usage(usage)),
     };
-    let points = Points::new(reader.step, &output.folder())?;
-    let mut backfill = Backfill::new(config, points, reader.step);
+    let mut backfill = Backfill::new(config, output, reader.step)?;
     backfill.progress.inc_length(files.iter().map(|file| file.bytes).sum());
     backfill.read(&reader, files)?;
     backfill.progress.finish_and_clear();
-    let bytes = output.write(&mut backfill.steps.points)?;
-    backfill.report(&flags.output, bytes, start.elapsed().as_secs_f64())?;
+    backfill.report(&flags.output, start.elapsed().as_secs_f64())?;
     Ok(End::AsAsked)
 }
 
@@ -182,20 +179,20 @@ struct Backfill {
 }
 
 impl Backfill {
-    fn new(config: &Config, points: Points, step: i64) -> Self {
+    fn new(config: &Config, output: Output, step: i64) -> io::Result<Self> {
         let mut state = State::new(config.rules.clone());
         if config.rules.has_metrics_config {
             state.declare();
         }
-        Self {
-            steps: Steps::new(state, points, step),
+        Ok(Self {
+            steps: Steps::new(state, output, step)?,
             sources: HashMap::new(),
             servers: HashMap::new(),
             shown: Vec::new(),
             first_bad: FirstBad::default(),
             oddities: Oddities::default(),
             progress: whole::progress(),
-        }
+        })
     }
 
     /// Folds all files' records in the order of their times; where these are the same, the file that begins earlier
@@ -286,7 +283,7 @@ impl Backfill {
         }
     }
 
-    fn report(&self, path: &Path, bytes: u64, seconds: f64) -> io::Result<()> {
+    fn report(&self, path: &Path, seconds: f64) -> io::Result<()> {
         let mut out = io::stderr().lock();
         let Self { steps, shown, first_bad, oddities, .. } = self;
         let counts = report::write(&mut out, &steps.state, shown, first_bad)?;
@@ -316,14 +313,16 @@ impl Backfill {
         }
         let with_series = points.families.iter().filter(|family| !family.series.is_empty());
         let series: usize = with_series.clone().map(|family| family.series.len()).sum();
-        let span = points.span.map_or_else(String::new, |(first, last)| {
+        let Written { bytes, files, span } = steps.written;
+        let files = if files == 1 { String::new() } else { format!(" in {files} files") };
+        let span = span.map_or_else(String::new, |(first, last)| {
             let time =
                 |at| jiff::Timestamp::from_second(at).map_or_else(|_| "?".to_owned(), |at| at.to_string());
             format!(" from {} to {}, {} gaps", time(first), time(last), steps.gaps)
         });
         writeln!(
             out,
-            "{}: {bytes} bytes, {} families with {series} series, {} points{span}",
+            "{}: {bytes} bytes{files}, {} families with {series} series, {} points{span}",
             path.display(),
             with_series.count(),
             points.count

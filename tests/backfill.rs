@@ -506,7 +506,7 @@ fn what_cannot_be_done_is_said_before_anything_is_read() {
         (&[log, "-o", "-", "--format", "nginx"], 64, "nginx"),
         (&[log, "-o", log], 64, "read and written at once"),
         (&[log, "-o", &nowhere], 1, "cannot write"),
-        (&[log, "-o", &own], 1, "it is a folder"),
+        (&[log, "-o", "/proc"], 1, "cannot write"),
         (&[&absent, "-o", "-"], 1, "absent.log"),
         (&[&own, "-o", "-"], 1, "it is a folder"),
     ] {
@@ -517,6 +517,43 @@ fn what_cannot_be_done_is_said_before_anything_is_read() {
     }
     assert_eq!(1, names(folder.path()).len());
     assert_eq!(request(START), fs::read_to_string(log).unwrap());
+}
+
+#[test]
+fn a_folder_gets_a_file_for_each_day_that_together_are_the_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("ts_metrics.log");
+    // Two days and a bit with every kind of value, and a silence that begins at midnight.
+    let midnight = START.div_euclid(86_400) * 86_400;
+    let text: String = (0..60)
+        .map(|at| {
+            let at = midnight - 86_400 - 3_000 + at * 1_500;
+            request(at)
+                + &line(at, &format!("QueueTime.Milliseconds:{}", at % 7))
+                + &line(at, "MemoryUsed.Megabytes:5")
+        })
+        .chain([request(midnight + 30_000)])
+        .collect();
+    fs::write(&log, text).unwrap();
+    let days = tempfile::tempdir().unwrap();
+    let output = command([&log]).arg("-o").arg(days.path()).output().unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+    let mut files = names(days.path());
+    files.sort();
+    let found: Vec<String> =
+        files.iter().map(|file| file.file_name().unwrap().to_string_lossy().into_owned()).collect();
+    assert_eq!(["2026-11-18.om", "2026-11-19.om", "2026-11-20.om"], *found, "{}", stderr(&output));
+    assert!(stderr(&output).contains(" bytes in 3 files, "), "{}", stderr(&output));
+    let mut whole = Scrapes::new();
+    for (file, day) in files.iter().zip(-2..) {
+        for (time, scrape) in scrapes_of(file) {
+            assert_eq!(day, (time - midnight).div_euclid(86_400), "{} holds {time}", file.display());
+            assert!(whole.insert(time, scrape).is_none());
+        }
+    }
+    let one = scrapes(&command([&log]).args(["-o", "-"]).output().unwrap());
+    assert_eq!(one.keys().collect::<Vec<_>>(), whole.keys().collect::<Vec<_>>());
+    assert!(one.iter().all(|(time, scrape)| scrape.samples == whole[time].samples));
 }
 
 // --- Documentation.

@@ -1,6 +1,9 @@
 //! OUT: whole or not there.
+//!
+//! A folder gets a file for each day, as soon as the day is over. `promtool` reads a file from start to end for each
+//! two hours in it, so that many small ones cost it far less than one large one.
 
-use super::points::Points;
+use super::points::{Kept, Points};
 use crate::expose::openmetrics;
 use crate::metric::{FamilyView, SeriesView, Shown, Type};
 use std::collections::HashSet;
@@ -22,7 +25,11 @@ pub(super) enum Output {
     Special(PathBuf),
     /// A file, which appears when it is whole; a link stays one.
     File(PathBuf),
+    /// A folder for files, each of a day by UTC.
+    Folder(PathBuf),
 }
+
+const DAY: i64 = 86_400;
 
 impl Output {
     /// What a path stands for. It is made sure that it can be written, before hours are spent.
@@ -35,13 +42,15 @@ impl Output {
             return Ok(Self::Standard);
         }
         let output = match fs::metadata(path) {
-            Ok(metadata) if metadata.is_dir() => return Err(unwritable(path, "it is a folder")),
+            Ok(metadata) if metadata.is_dir() => Self::Folder(path.to_owned()),
             Ok(metadata) if !metadata.is_file() => Self::Special(path.to_owned()),
             Ok(_) => Self::File(fs::canonicalize(path).map_err(|error| unwritable(path, error))?),
             Err(_) => Self::File(path.to_owned()),
         };
-        if let Self::File(path) = &output {
-            drop(temporary(path)?);
+        match &output {
+            Self::File(path) => drop(temporary(path)?),
+            Self::Folder(path) => drop(temporary(&path.join("out"))?),
+            Self::Standard | Self::Special(_) => {}
         }
         Ok(output)
     }
@@ -50,6 +59,7 @@ impl Output {
     pub(super) fn folder(&self) -> PathBuf {
         match self {
             Self::File(path) => parent(path).to_owned(),
+            Self::Folder(path) => path.clone(),
             Self::Standard | Self::Special(_) => std::env::temp_dir(),
         }
     }
@@ -58,6 +68,12 @@ impl Output {
     pub(super) fn is(&self, path: &Path) -> bool {
         let same = |out: &PathBuf| fs::canonicalize(path).is_ok_and(|path| path == *out);
         matches!(self, Self::File(out) if same(out))
+    }
+
+    /// Whether the points so far are to be written before the one at this time is taken.
+    pub(super) fn is_due(&self, points: &Points, at: i64) -> bool {
+        let is_over = |(first, _): (i64, i64)| first.div_euclid(DAY) != at.div_euclid(DAY);
+        matches!(self, Self::Folder(_)) && points.span.is_some_and(is_over)
     }
 
     /// Writes all points; tells how many bytes that were.
@@ -73,17 +89,25 @@ impl Output {
                 let file = file.map_err(|error| unwritable(path, error))?;
                 write(points, file).map(|(bytes, _)| bytes).map_err(|error| unwritable(path, error))
             }
-            Self::File(path) => {
-                let written = write(points, temporary(path)?);
-                let (bytes, file) = written.map_err(|error| unwritable(path, error))?;
-                let named = |error: io::Error| unwritable(path, error);
-                file.as_file().sync_all().map_err(named)?;
-                file.persist(path).map_err(|error| unwritable(path, error.error))?;
-                File::open(parent(path)).and_then(|folder| folder.sync_all()).map_err(named)?;
-                Ok(bytes)
+            Self::File(path) => write_file(points, path),
+            Self::Folder(path) => {
+                let day = points.span.and_then(|(first, _)| jiff::Timestamp::from_second(first).ok());
+                // Without any point there is no day.
+                day.map_or(Ok(0), |day| {
+                    write_file(points, &path.join(day.strftime("%Y-%m-%d.om").to_string()))
+                })
             }
         }
     }
+}
+
+fn write_file(points: &mut Points, path: &Path) -> io::Result<u64> {
+    let named = |error: io::Error| unwritable(path, error);
+    let (bytes, file) = write(points, temporary(path)?).map_err(named)?;
+    file.as_file().sync_all().map_err(named)?;
+    file.persist(path).map_err(|error| unwritable(path, error.error))?;
+    File::open(parent(path)).and_then(|folder| folder.sync_all()).map_err(named)?;
+    Ok(bytes)
 }
 
 fn parent(path: &Path) -> &Path {
@@ -115,7 +139,7 @@ fn write<W: Write>(points: &mut Points, out: W) -> io::Result<(u64, W)> {
         .collect();
     let typed = openmetrics::typed(written.iter().map(|(_, view)| view));
     for ((at, view), is_typed) in written.iter().zip(typed) {
-        let is_single = points.families.get(*at).is_some_and(|family| family.has != [true; 2]);
+        let is_single = points.families.get(*at).is_some_and(Kept::is_single);
         let mut block = Block::new(view.clone(), is_typed && is_single);
         for part in block.parts() {
             block.start(part);

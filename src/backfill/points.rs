@@ -29,9 +29,9 @@ pub(super) struct Points {
     held: usize,
     held_max: usize,
     series: usize,
-    /// Points so far.
+    /// Points so far, those that are written already among them.
     pub(super) count: u64,
-    /// The first step and the last one, in seconds since 1970.
+    /// The first step and the last one of what is not written, in seconds since 1970.
     pub(super) span: Option<(i64, i64)>,
     /// Points of series that had no room.
     pub(super) dropped: u64,
@@ -41,8 +41,10 @@ pub(super) struct Points {
 pub(super) struct Kept {
     /// Without its series.
     pub(super) view: FamilyView,
-    /// Whether any point is a number, and whether any is a histogram: a type may become known late.
-    pub(super) has: [bool; 2],
+    /// Whether any point is a number. A type may become known late.
+    has_numbers: bool,
+    /// Whether any point is a histogram.
+    has_histograms: bool,
     pub(super) series: Vec<Series>,
     index: HashMap<Arc<str>, u32>,
 }
@@ -135,7 +137,8 @@ impl Points {
         }
         let at = self.families.len();
         let view = FamilyView::new(&family.name, "", family.kind);
-        self.families.push(Kept { view, has: [false; 2], series: Vec::new(), index: HashMap::new() });
+        let (series, index) = (Vec::new(), HashMap::new());
+        self.families.push(Kept { view, has_numbers: false, has_histograms: false, series, index });
         self.by_name.insert(family.name.clone(), at);
         at
     }
@@ -174,14 +177,32 @@ impl Points {
                 None => places.push(place),
             }
             shown += 1;
-            let is_histogram = matches!(series.value, Shown::Histogram(_));
-            kept.has[usize::from(is_histogram)] = true;
+            match series.value {
+                Shown::Number(_) => kept.has_numbers = true,
+                Shown::Histogram(_) => kept.has_histograms = true,
+            }
             if let Some(known) = kept.series.get_mut(place as usize) {
                 self.held += known.take(step, &series.value);
                 self.count += 1;
             }
         }
         places.truncate(shown);
+    }
+
+    /// Forgets all points, since they are written. What comes next has to be [shown](Self::show).
+    ///
+    /// # Errors
+    ///
+    /// When no file can be made in the folder.
+    pub(super) fn clear(&mut self, folder: &Path) -> io::Result<()> {
+        for family in &mut self.families {
+            (family.has_numbers, family.has_histograms) = (false, false);
+            for series in &mut family.series {
+                *series = Series::new(series.labels.clone());
+            }
+        }
+        (self.spill, self.held, self.span) = (Spill::new(folder)?, 0, None);
+        Ok(())
     }
 
     fn make_room(&mut self) -> io::Result<()> {
@@ -245,27 +266,35 @@ impl Kept {
         }
         let place = u32::try_from(self.series.len()).ok().filter(|_| has_room)?;
         self.index.insert(series.labels.clone(), place);
-        let labels = series.labels.clone();
-        self.series.push(Series { labels, run: None, written: 0, buffer: Vec::new(), spilt: None });
+        self.series.push(Series::new(series.labels.clone()));
         Some((place, true))
     }
 
     /// The family as it is written, for its points of one kind: a name that has numbers and histograms is no single
     /// type's.
     pub(super) fn views(&self) -> impl Iterator<Item = FamilyView> {
-        let [has_numbers, has_histograms] = self.has;
         let is_histogram = matches!(self.view.kind, Type::Histogram | Type::Summary);
-        let numbers = match (has_histograms, is_histogram) {
+        let numbers = match (self.has_histograms, is_histogram) {
             (false, false) => self.view.kind,
             _ => Type::Untyped,
         };
         let histograms = if is_histogram { self.view.kind } else { Type::Histogram };
         let view = |kind| FamilyView { kind, ..self.view.clone() };
-        [has_numbers.then(|| view(numbers)), has_histograms.then(|| view(histograms))].into_iter().flatten()
+        let both = [self.has_numbers.then(|| view(numbers)), self.has_histograms.then(|| view(histograms))];
+        both.into_iter().flatten()
+    }
+
+    /// Whether all its points are of one kind.
+    pub(super) const fn is_single(&self) -> bool {
+        !(self.has_numbers && self.has_histograms)
     }
 }
 
 impl Series {
+    const fn new(labels: Arc<str>) -> Self {
+        Self { labels, run: None, written: 0, buffer: Vec::new(), spilt: None }
+    }
+
     /// Takes a value; tells by how much the buffer grew.
     fn take(&mut self, step: u64, value: &Shown) -> usize {
         match &mut self.run {
@@ -347,12 +376,16 @@ mod tests {
                     points.show_again(at);
                 } else if random.u8(..5) > 0 {
                     let mut families = Vec::new();
-                    for name in ["a", "b", "c"].into_iter().filter(|_| random.u8(..4) > 0) {
-                        let labels = ["x", "y", "z"].into_iter().filter(|_| random.u8(..3) > 0);
-                        let series: Vec<(&str, f64)> = labels
-                            .map(|label| (label, [0.0, -0.0, f64::NAN, 7.5][random.usize(..4)]))
-                            .collect();
-                        families.push(number(name, &series));
+                    for name in ["a", "b", "c"] {
+                        let mut series = Vec::new();
+                        for label in ["x", "y", "z"] {
+                            if random.u8(..3) > 0 {
+                                series.push((label, [0.0, -0.0, f64::NAN, 7.5][random.usize(..4)]));
+                            }
+                        }
+                        if random.u8(..4) > 0 {
+                            families.push(number(name, &series));
+                        }
                     }
                     histogram.observe(&[1.0, 2.0], random.f64() * 3.0);
                     let mut family = FamilyView::new("h", "h", Type::Histogram);

@@ -1,6 +1,7 @@
 //! The fold along the log's own clock: at each step what a scrape would have seen.
 
 use super::clock::Moment;
+use super::output::Output;
 use super::points::Points;
 use super::stream::{Due, Kind};
 use crate::state::{Origin, Outcome, Rejection, Role, State};
@@ -19,10 +20,22 @@ pub(super) const fn step_of(moment: Moment, step: i64) -> i64 {
     (moment + width - 1).div_euclid(width) * step
 }
 
+/// What is in OUT.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Written {
+    pub(super) bytes: u64,
+    pub(super) files: u64,
+    /// The first step and the last one, in seconds since 1970.
+    pub(super) span: Option<(i64, i64)>,
+}
+
 /// The fold, and how far it has come.
 pub(super) struct Steps {
     pub(super) state: State,
     pub(super) points: Points,
+    output: Output,
+    /// What was written.
+    pub(super) written: Written,
     /// Seconds from one point to the next.
     step: i64,
     /// How long points go on without any line, in seconds.
@@ -40,11 +53,18 @@ pub(super) struct Steps {
 }
 
 impl Steps {
-    pub(super) fn new(state: State, points: Points, step: i64) -> Self {
+    /// At the start.
+    ///
+    /// # Errors
+    ///
+    /// When there is no place for points.
+    pub(super) fn new(state: State, output: Output, step: i64) -> io::Result<Self> {
         let quiet = QUIET.max(i64::try_from(state.rules().gauge_ttl).unwrap_or(i64::MAX));
-        Self {
+        Ok(Self {
             state,
-            points,
+            points: Points::new(step, &output.folder())?,
+            output,
+            written: Written::default(),
             step,
             quiet,
             next: None,
@@ -52,7 +72,7 @@ impl Steps {
             is_changed: false,
             audible: Vec::new(),
             gaps: 0,
-        }
+        })
     }
 
     /// Makes the points before a moment.
@@ -96,20 +116,34 @@ impl Steps {
         }
     }
 
-    /// Makes the last point, which shows the last line.
+    /// Makes the last point, which shows the last line, and writes what is not written yet.
     ///
     /// # Errors
     ///
-    /// When points cannot be kept.
+    /// When points cannot be kept or written.
     pub(super) fn end(&mut self) -> io::Result<()> {
-        match self.next {
-            Some(next) => self.show(next),
-            None => Ok(()),
+        if let Some(next) = self.next {
+            self.show(next)?;
         }
+        self.write()
+    }
+
+    fn write(&mut self) -> io::Result<()> {
+        self.written.bytes += self.output.write(&mut self.points)?;
+        self.written.files += 1;
+        if let Some((first, last)) = self.points.span {
+            self.written.span = Some((self.written.span.map_or(first, |(first, _)| first), last));
+        }
+        Ok(())
     }
 
     fn show(&mut self, at: i64) -> io::Result<()> {
         let now = u64::try_from(at).unwrap_or(0);
+        if self.output.is_due(&self.points, at) {
+            self.write()?;
+            self.points.clear(&self.output.folder())?;
+            self.audible.clear();
+        }
         // As at a commit, which there is none of where nothing has come.
         if self.is_changed {
             self.state.expire(now);

@@ -109,7 +109,7 @@ pub struct BackfillFlags {
     /// Log files, plain or .gz, or - for standard input
     #[arg(value_name = "FILE", required = true)]
     pub files: Vec<PathBuf>,
-    /// File to write, OpenMetrics with timestamps, or - for standard output
+    /// File to write, OpenMetrics with timestamps; a folder for a file of each day; - for standard output
     #[arg(short, long, env = "INFEROMETER_OUTPUT", value_name = "OUT")]
     pub output: PathBuf,
     /// Time from one point to the next: the scrape interval of the live run, best
