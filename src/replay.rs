@@ -13,6 +13,9 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::time::Instant;
 
+/// How much of a file is read at once.
+const CHUNK: usize = 256 * 1024;
+
 /// Folds the files and prints their families; the report goes to standard error.
 ///
 /// # Errors
@@ -70,7 +73,7 @@ impl Replay {
         let none = BTreeMap::new();
         let origin = Origin { source, server, now: 0, wall: 0, labels: &none, offset_minutes: 0 };
         let (name, format, dialect) = (input.name.clone(), input.format(), input.dialect);
-        let mut lines = Lines::new(input, self.line_max);
+        let mut lines = Lines::new(input, self.line_max, CHUNK);
         loop {
             let Self { state, first_bad, .. } = self;
             let read = lines.read(&mut |unwrapped, Place { line, .. }| {

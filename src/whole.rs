@@ -16,8 +16,6 @@ use std::io::{self, Cursor, IsTerminal, Read};
 use std::path::Path;
 use std::time::SystemTime;
 
-const CHUNK: usize = 256 * 1024;
-
 /// How much of a file is looked at to find its format. It is waited for, since a pipe may give it in any number
 /// of reads.
 const PEEK: usize = 64 * 1024;
@@ -141,14 +139,17 @@ pub(crate) struct Lines {
     cutter: Cutter,
     pending: Pending,
     line_max: usize,
+    /// How many bytes are read at once.
+    chunk: usize,
     passed: Passed,
 }
 
 impl Lines {
-    /// Those of an input from its start; longer ones than `line_max` bytes are passed over.
-    pub(crate) fn new(input: Input, line_max: usize) -> Self {
+    /// Those of an input from its start; longer ones than `line_max` bytes are passed over. So many bytes as `chunk` are
+    /// read at once.
+    pub(crate) fn new(input: Input, line_max: usize, chunk: usize) -> Self {
         let (cutter, pending) = (Cutter::new(line_max), Pending::default());
-        Self { input, cutter, pending, line_max, passed: Passed::default() }
+        Self { input, cutter, pending, line_max, chunk, passed: Passed::default() }
     }
 
     /// Reads on and hands out what is whole by then; tells how many bytes it has read. None means that this was all.
@@ -157,9 +158,9 @@ impl Lines {
     ///
     /// When the file cannot be read.
     pub(crate) fn read(&mut self, take: &mut dyn FnMut(Unwrapped<'_>, Place<'_>)) -> io::Result<usize> {
-        let Self { input, cutter, pending, line_max, passed } = self;
+        let Self { input, cutter, pending, line_max, chunk, passed } = self;
         let read = cutter
-            .fill(CHUNK, |space| input.content.read(space))
+            .fill(*chunk, |space| input.content.read(space))
             .map_err(|error| io::Error::new(error.kind(), format!("cannot read {}: {error}", input.name)))?;
         let dialect = input.dialect;
         loop {

@@ -132,7 +132,8 @@ fn of_logs(scrape: &OpenMetrics) -> BTreeMap<Series, u64> {
 #[test]
 fn every_point_is_what_a_live_run_showed_and_prometheus_reads_it_so() {
     let (folder, blocks) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let torchserve = |name| Log::new(name, &fixture_text(&format!("pairs-lifecycle/{name}")), seconds_at_end);
+    let torchserve =
+        |pair, name| Log::new(name, &fixture_text(&format!("pairs-{pair}/{name}")), seconds_at_end);
     let bentoml = include_str!("../fixtures/bentoml/http.log");
     let mut all: BTreeMap<Series, BTreeMap<i64, u64>> = BTreeMap::new();
     for (name, step, logs) in [
@@ -140,10 +141,16 @@ fn every_point_is_what_a_live_run_showed_and_prometheus_reads_it_so() {
             "torchserve",
             3,
             vec![
-                torchserve("ts_metrics.log"),
-                torchserve("model_metrics.log"),
+                torchserve("lifecycle", "ts_metrics.log"),
+                torchserve("lifecycle", "model_metrics.log"),
                 Log::new("access_log.log", &access_log(), date_at_front),
             ],
+        ),
+        // The server comes up a second time, and its log goes on.
+        (
+            "restart",
+            3,
+            vec![torchserve("restart", "ts_metrics.log"), torchserve("restart", "model_metrics.log")],
         ),
         ("bentoml", 1, vec![Log::new("bentoml.log", bentoml, date_at_front)]),
     ] {
@@ -451,6 +458,30 @@ fn a_log_without_any_time_is_an_error_that_says_so() {
     }
     // No line at all is no error.
     assert_eq!("# EOF\n", String::from_utf8_lossy(&piped(&[], "").stdout));
+}
+
+#[test]
+fn a_type_that_becomes_known_late_leaves_the_file_valid() {
+    let console = |at: i64, text: &str| {
+        let time = jiff::Timestamp::from_second(START + at).unwrap().strftime("%Y-%m-%dT%H:%M:%S,000");
+        format!("{time} [INFO ] W-9000-m_1.0-stdout {text}\n")
+    };
+    let metric = |at: i64| {
+        let line = format!("Hits.Count:2|#ModelName:m|#hostname:h,requestID:r,timestamp:{}", START + at);
+        console(at, &format!("MODEL_METRICS - {line}"))
+    };
+    for (kind, expected) in [("counter", "Hits"), ("histogram", "Hits_sum")] {
+        let echo = format!(
+            "org.pytorch.serve.wlm.WorkerLifeCycle - result=[METRICS]Hits.Count:2|#ModelName:m|#type:{kind}|#hostname:h,1795196880,r, pattern=[METRICS]"
+        );
+        let text = [metric(0), metric(14), console(20, &echo), metric(21)].concat();
+        let output = piped(&["--format", "torchserve-console"], &text);
+        let found = scrapes(&output);
+        let expected_before =
+            if kind == "counter" { vec![(0, 2.0), (15, 2.0), (30, 6.0)] } else { vec![(0, 2.0), (15, 2.0)] };
+        assert_eq!(expected_before, relative(&values(&found, "Hits")), "{}", stderr(&output));
+        assert_eq!(Some(6.0), values(&found, expected).get(&(START + 30)).copied());
+    }
 }
 
 // --- OUT, and wrong wishes.

@@ -15,6 +15,9 @@ use std::io;
 /// has a time has none.
 const AHEAD_MAX: usize = 1024 * 1024;
 
+/// How much of a file is read at once: many files may be open.
+const CHUNK: usize = 32 * 1024;
+
 /// What was odd about a file's times.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Oddities {
@@ -91,7 +94,7 @@ impl Stream {
     /// When it cannot be read.
     pub(super) fn new(input: Input, line_max: usize, zone: Zone, step: i64) -> io::Result<Self> {
         let mut stream = Self {
-            lines: Lines::new(input, line_max),
+            lines: Lines::new(input, line_max, CHUNK),
             zone,
             step,
             text: Vec::new(),
