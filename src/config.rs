@@ -8,14 +8,15 @@ mod collectors;
 pub mod file;
 mod flags;
 pub mod metrics_yaml;
+pub(crate) mod past;
 mod process;
 mod rules;
 pub mod web;
 
 pub use collectors::CollectorFlags;
 pub use flags::{
-    CheckFlags, Command, CommandLine, DemoFlags, FoldFlags, FollowFlags, LogFormat, LogLevel, ProbeFlags,
-    ReplayFlags, RunFlags, TeeFlags, WebFlags,
+    BackfillFlags, CheckFlags, Command, CommandLine, DemoFlags, FoldFlags, FollowFlags, LogFormat, LogLevel,
+    ProbeFlags, ReplayFlags, RunFlags, TeeFlags, WebFlags,
 };
 pub use rules::Example;
 
@@ -136,7 +137,7 @@ impl Config {
             Command::Run(flags) => (Some(&mut flags.collect), Some(&flags.fold)),
             Command::Demo(flags) => (Some(&mut flags.collect), Some(&flags.fold)),
             Command::Check(flags) => (Some(&mut flags.collect), Some(&flags.fold)),
-            Command::Replay(_) | Command::Probe(_) | Command::Tee(_) => (None, None),
+            Command::Replay(_) | Command::Backfill(_) | Command::Probe(_) | Command::Tee(_) => (None, None),
         };
         if let (Some(collect), Some(fold)) = (collect, fold) {
             collect.settings.compat.clone_from(&fold.compat);
@@ -299,6 +300,7 @@ pub fn fold_flags(command: &Command) -> Option<&FoldFlags> {
         Command::Run(flags) => Some(&flags.fold),
         Command::Demo(flags) => Some(&flags.fold),
         Command::Replay(flags) => Some(&flags.fold),
+        Command::Backfill(flags) => Some(&flags.fold),
         Command::Check(flags) => Some(&flags.fold),
         Command::Tee(_) | Command::Probe(_) => None,
     }
@@ -310,20 +312,13 @@ pub const fn web_flags(command: &Command) -> Option<&WebFlags> {
         Command::Run(flags) => Some(&flags.web),
         Command::Demo(flags) => Some(&flags.web),
         Command::Check(flags) => Some(&flags.web),
-        Command::Replay(_) | Command::Probe(_) | Command::Tee(_) => None,
+        Command::Replay(_) | Command::Backfill(_) | Command::Probe(_) | Command::Tee(_) => None,
     }
 }
 
-/// Minutes east of UTC of `+02:00`, `UTC` or a zone of the system's time zone database, today.
+/// Minutes east of UTC of a zone, today.
 fn offset_minutes(zone: &str) -> Result<i16, String> {
-    let zone = jiff::tz::TimeZone::get(zone)
-        .or_else(|_| {
-            format!("1970-01-01T00:00{zone}[{zone}]")
-                .parse::<jiff::Zoned>()
-                .map(|time| time.time_zone().clone())
-        })
-        .map_err(|_| format!("unknown timezone {zone:?} (UTC, +02:00, Europe/Berlin)"))?;
-    let seconds = zone.to_offset(jiff::Timestamp::now()).seconds();
+    let seconds = flags::time_zone(zone)?.to_offset(jiff::Timestamp::now()).seconds();
     i16::try_from(seconds / 60).map_err(|_| format!("timezone {zone:?} is out of range"))
 }
 

@@ -28,6 +28,7 @@ mod take;
 mod told;
 mod wake;
 
+pub(crate) use discover::{is_archive_of, labels_of};
 pub use drive::run;
 pub use pace::{Look, Waker};
 pub use reload::Change;

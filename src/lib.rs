@@ -28,7 +28,8 @@
 //! | [`instruments`] | what the process measures about itself, by the `prometheus` crate | facts of the fold |
 //! | [`config`] | arguments, environment, file → one valid configuration | being wrong afterwards |
 //! | [`run`] | wiring of the commands | being used by any |
-//! | [`demo`], `replay`, `check`, `tee`, `probe` | the commands beside `run` | |
+//! | `whole` | files read once from first byte to last, for `replay` and `backfill` | |
+//! | [`demo`], `replay`, `backfill`, `check`, `tee`, `probe` | the commands beside `run` | |
 //!
 //! `tests/tidy.rs` holds these rules.
 //!
@@ -41,6 +42,7 @@
 //! - One bad line, file or PATH is counted, said once, and passed over. It never stops the process.
 //! - All text of a log is hostile: bounded in memory, escaped in every output.
 
+mod backfill;
 pub mod check;
 pub mod collect;
 pub mod config;
@@ -58,3 +60,4 @@ pub mod run;
 pub mod snapshot;
 pub mod state;
 mod tee;
+mod whole;

@@ -113,7 +113,7 @@ impl FamilyView {
 }
 
 /// An immutable copy of a series' value.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Shown {
     /// Counter, gauge or untyped; of a summary, a quantile.
     Number(f64),

@@ -14,7 +14,7 @@ use crate::expose::{Live, Routes, Scraper};
 use crate::follow::{self, Follower, Look, Settings, Waker};
 use crate::instruments::Instruments;
 use crate::publish::Board;
-use crate::{check, collect, demo, logging, probe, replay, tee};
+use crate::{backfill, check, collect, demo, logging, probe, replay, tee};
 use reload::{Measured, Measuring, Reloader, fixed};
 use std::io;
 use std::net::SocketAddr;
@@ -50,6 +50,7 @@ pub fn run(config: Config) -> io::Result<End> {
         }
         Command::Demo(_) => run_demo(config),
         Command::Replay(flags) => replay::run(&config, flags),
+        Command::Backfill(flags) => backfill::run(&config, flags),
         Command::Check(flags) => check::run(&config, flags),
         Command::Tee(flags) => tee::run(flags),
         Command::Probe(flags) => Ok(if probe::is_healthy(&flags.url) { End::AsAsked } else { End::Failed }),
@@ -82,7 +83,11 @@ fn served(command: &Command) -> Option<(&WebFlags, &collect::Settings)> {
     let collectors = match command {
         Command::Run(flags) => &flags.collect.settings,
         Command::Demo(flags) => &flags.collect.settings,
-        Command::Replay(_) | Command::Check(_) | Command::Probe(_) | Command::Tee(_) => return None,
+        Command::Replay(_)
+        | Command::Backfill(_)
+        | Command::Check(_)
+        | Command::Probe(_)
+        | Command::Tee(_) => return None,
     };
     web_flags(command).map(|web| (web, collectors))
 }

@@ -228,7 +228,7 @@ fn the_command_line_beats_the_environment_and_that_beats_the_file() {
 
 #[test]
 fn every_flag_has_an_environment_variable_and_a_key() {
-    for command in ["run", "replay", "check"] {
+    for command in ["run", "replay", "backfill", "check"] {
         for (flag, help) in flags_of(command) {
             let name = format!("INFEROMETER_{}", flag.to_uppercase().replace(['.', '-'], "_"));
             assert!(help.contains(&format!("[env: {name}=")), "{command} --{flag} has no {name}:\n{help}");

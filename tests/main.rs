@@ -12,6 +12,7 @@
 )]
 
 mod alike;
+mod backfill;
 mod collect;
 mod commands;
 mod crash;
@@ -48,6 +49,7 @@ mod servers;
 mod servers_truth_1;
 mod servers_truth_2;
 mod support;
+mod support_backfill;
 mod support_grafana;
 mod support_prometheus;
 mod support_properties;

@@ -17,6 +17,7 @@ mod torchserve;
 mod vllm;
 
 use crate::framing::{self, Frame};
+use crate::written::{self, Written};
 use crate::{Catalog, Event, Identify, Metric, Outcome, ParseError};
 
 /// Reads one record and hands out what it says.
@@ -24,6 +25,9 @@ pub type Parse = fn(&[u8], &Catalog, &mut dyn FnMut(Event<'_>)) -> Result<Outcom
 
 /// The families of a format, in the order in which people read of them.
 pub type Metrics = fn() -> Vec<&'static Metric<'static>>;
+
+/// Tells when a record was written.
+pub type Tell = fn(&[u8]) -> Option<Written>;
 
 /// One shape of log.
 #[derive(Debug)]
@@ -45,6 +49,8 @@ pub struct Format {
     pub frame: fn(&[u8]) -> Frame,
     /// Takes records apart by their shape alone, where that can be done.
     pub identify: Option<Identify>,
+    /// When a record was written, if it tells.
+    pub written: Tell,
     /// Reads a record.
     pub parse: Parse,
     /// The families that its records feed, but for those whose names stand in the log.
@@ -63,6 +69,7 @@ pub static FORMATS: &[Format] = &[
         recognises: torchserve::recognises_metric_file,
         frame: torchserve::frame,
         identify: Some(torchserve::IDENTIFY),
+        written: written::metric,
         parse: torchserve::parse_metric_file,
         metrics: Vec::new,
     },
@@ -75,6 +82,7 @@ pub static FORMATS: &[Format] = &[
         recognises: bentoml::recognises,
         frame: framing::line,
         identify: None,
+        written: written::front,
         parse: bentoml::parse,
         metrics: bentoml::metrics,
     },
@@ -87,6 +95,7 @@ pub static FORMATS: &[Format] = &[
         recognises: tgi::recognises,
         frame: framing::line,
         identify: None,
+        written: written::front,
         parse: tgi::parse,
         metrics: tgi::metrics,
     },
@@ -99,6 +108,7 @@ pub static FORMATS: &[Format] = &[
         recognises: deepsparse::recognises,
         frame: framing::line,
         identify: None,
+        written: written::front,
         parse: deepsparse::parse,
         metrics: Vec::new,
     },
@@ -111,6 +121,7 @@ pub static FORMATS: &[Format] = &[
         recognises: kserve::recognises,
         frame: framing::line,
         identify: None,
+        written: written::front,
         parse: kserve::parse,
         metrics: kserve::metrics,
     },
@@ -123,6 +134,7 @@ pub static FORMATS: &[Format] = &[
         recognises: torchserve::recognises_access_log,
         frame: framing::line,
         identify: None,
+        written: written::front,
         parse: torchserve::parse_access_log,
         metrics: Vec::new,
     },
@@ -135,6 +147,7 @@ pub static FORMATS: &[Format] = &[
         recognises: torchserve::recognises_console,
         frame: framing::line,
         identify: None,
+        written: written::metric,
         parse: torchserve::parse_console,
         metrics: Vec::new,
     },
@@ -147,6 +160,7 @@ pub static FORMATS: &[Format] = &[
         recognises: vllm::recognises,
         frame: framing::line,
         identify: None,
+        written: written::front,
         parse: vllm::parse,
         metrics: vllm::metrics,
     },
@@ -159,6 +173,7 @@ pub static FORMATS: &[Format] = &[
         recognises: ray_serve::recognises,
         frame: framing::line,
         identify: None,
+        written: written::front,
         parse: ray_serve::parse,
         metrics: ray_serve::metrics,
     },
@@ -171,6 +186,7 @@ pub static FORMATS: &[Format] = &[
         recognises: sglang::recognises,
         frame: framing::line,
         identify: None,
+        written: written::front,
         parse: sglang::parse,
         metrics: sglang::metrics,
     },
@@ -183,6 +199,7 @@ pub static FORMATS: &[Format] = &[
         recognises: ollama::recognises,
         frame: framing::line,
         identify: None,
+        written: written::front,
         parse: ollama::parse,
         metrics: ollama::metrics,
     },
@@ -195,6 +212,7 @@ pub static FORMATS: &[Format] = &[
         recognises: llamacpp::recognises,
         frame: framing::line,
         identify: None,
+        written: written::front,
         parse: llamacpp::parse,
         metrics: llamacpp::metrics,
     },
@@ -207,6 +225,7 @@ pub static FORMATS: &[Format] = &[
         recognises: lmdeploy::recognises,
         frame: framing::line,
         identify: None,
+        written: written::front,
         parse: lmdeploy::parse,
         metrics: lmdeploy::metrics,
     },
@@ -219,6 +238,7 @@ pub static FORMATS: &[Format] = &[
         recognises: access::recognises,
         frame: framing::line,
         identify: None,
+        written: written::front,
         parse: access::parse,
         metrics: access::metrics,
     },
@@ -231,6 +251,7 @@ pub static FORMATS: &[Format] = &[
         recognises: rules::recognises,
         frame: framing::line,
         identify: None,
+        written: written::front,
         parse: rules::parse,
         metrics: Vec::new,
     },

@@ -42,14 +42,16 @@ mod time;
 pub mod uniform;
 mod unit;
 mod wrapper;
+pub mod written;
 
 pub use catalog::{Catalog, Declaration, Duplicate};
 pub use error::{ParseError, Reason};
 pub use event::{Access, Event, Outcome, ServerFact};
-pub use formats::{FORMATS, Format, Metrics, Parse, RULES, format_named};
+pub use formats::{FORMATS, Format, Metrics, Parse, RULES, Tell, format_named};
 pub use grammar::{Civil, whole_number as number};
 pub use identity::{Identify, Identity, TakeApart, TakeApartAs};
 pub use measurement::{Measurement, Metric, Uniform};
 pub use sample::{Kind, Sample, Scope};
 pub use unit::{Quantity, Unit};
 pub use wrapper::{Dialect, Pending, Unwrapped, Wrapper, detect, detect_wrapper};
+pub use written::Written;

@@ -3,6 +3,7 @@
 //! None of these shapes but the one of RFC 3339 tells its zone, two leave the year out. What a line does not tell
 //! stays open here: a year of 0, an offset of `None`.
 
+use crate::Reason;
 use crate::grammar::{Fail, Parsed};
 use nom::Parser;
 use nom::branch::alt;
@@ -92,7 +93,45 @@ pub(crate) fn klog(input: &str) -> Parsed<'_, Civil> {
     clock(input, (0, month, day))
 }
 
-/// A time in whichever of the shapes above.
+/// `20/Nov/2026:18:00:00 +0000`: the common log format's.
+pub(crate) fn common_log(input: &str) -> Parsed<'_, Civil> {
+    let (input, (day, _, month, _, year, _)) =
+        (digits(2, 1..=31), char('/'), month, char('/'), digits(4, 1970..=9999), char(':')).parse(input)?;
+    let (input, time) = clock(input, (year, month, day))?;
+    let (input, offset) = opt(preceded(char(' '), zone)).parse(input)?;
+    Ok((input, Civil { offset_minutes: time.offset_minutes.or(offset), ..time }))
+}
+
+/// `Nov 20 18:00:00`: syslog's, without a year.
+pub(crate) fn month_name(input: &str) -> Parsed<'_, Civil> {
+    let (input, (month, _)) = (month, char(' ')).parse(input)?;
+    let one = preceded(char(' '), digits(1, 1..=9));
+    let (input, (day, _)) = (alt((digits(2, 1..=31), one)), char(' ')).parse(input)?;
+    clock(input, (0, month, day))
+}
+
+/// `I1120 18:00:00.123456` and `I20261120 18:00:00.123456`: glog's, with the year since 0.5.
+pub(crate) fn glog(input: &str) -> Parsed<'_, Civil> {
+    let with_year = |input| {
+        let (input, (_, year, month, day, _)) =
+            (one_of("IWEFD"), digits(4, 1970..=9999), digits(2, 1..=12), digits(2, 1..=31), char(' '))
+                .parse(input)?;
+        clock(input, (year, month, day))
+    };
+    alt((klog, with_year)).parse(input)
+}
+
+fn month(input: &str) -> Parsed<'_, i8> {
+    const MONTHS: [&str; 12] =
+        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    let (rest, name) = take_while_m_n(3, 3, |c: char| c.is_ascii_alphabetic())(input)?;
+    match (1..).zip(MONTHS).find(|(_, known)| *known == name) {
+        Some((month, _)) => Ok((rest, month)),
+        None => Err(nom::Err::Error(Fail::new(input, "a month", Reason::NotAMetric))),
+    }
+}
+
+/// A time in whichever of the shapes above that stand in servers' own lines.
 pub(crate) fn any(input: &str) -> Parsed<'_, Civil> {
     alt((civil, with_dash, day_first, month_first, klog)).parse(input)
 }

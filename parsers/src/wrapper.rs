@@ -16,6 +16,7 @@ mod systemd;
 
 use crate::formats::{FORMATS, Format, format_named};
 use crate::framing::{self, Frame};
+use crate::written::{self, Written};
 use std::fmt;
 
 /// The longest line of a wrapped file: a part of 16 KiB, as Docker writes it when each of its bytes is escaped.
@@ -218,6 +219,18 @@ impl Dialect {
         }
         room.clear();
         pending.room = room;
+    }
+
+    /// When a record was written that became whole with this piece: by the container runtime's clock, which tells its
+    /// zone, else as the record tells, else as the logger around it does.
+    pub fn written(self, piece: &[u8], record: &[u8]) -> Option<Written> {
+        let by_runtime = match self.wrapper.carrier {
+            Carrier::Cri => written::cri(piece),
+            Carrier::Docker => written::docker(piece),
+            Carrier::None | Carrier::Systemd => None,
+        };
+        let by_logger = || written::front(piece).filter(|_| !self.wrapper.is_bare());
+        by_runtime.or_else(|| (self.format.written)(record)).or_else(by_logger)
     }
 
     /// Takes what will not go on: nothing more comes.

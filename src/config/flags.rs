@@ -5,6 +5,7 @@ use crate::collect::Compat;
 use crate::follow::Start;
 use crate::state::Naming;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use jiff::tz::TimeZone;
 use parsers::{FORMATS, Format};
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -32,6 +33,8 @@ pub enum Command {
     Demo(DemoFlags),
     /// Fold whole files once and print their metrics; a report goes to standard error
     Replay(ReplayFlags),
+    /// Write what logs of the past would have shown, with its times, for promtool tsdb create-blocks-from openmetrics
+    Backfill(BackfillFlags),
     /// Check the configuration and say what is in force
     Check(CheckFlags),
     /// Copy a server's output to a bounded, rotated file that can be followed
@@ -88,6 +91,35 @@ pub struct ReplayFlags {
           default_value_t = false, default_missing_value = "true")]
     pub strict: bool,
     /// Fold a console beside the metric files that it repeats
+    #[arg(long = "source.allow-repeats", env = "INFEROMETER_SOURCE_ALLOW_REPEATS", value_name = "BOOL",
+          num_args = 0..=1, require_equals = true, default_value_t = false, default_missing_value = "true")]
+    pub allow_repeats: bool,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a group of flags; each one is documented")]
+    pub fold: FoldFlags,
+}
+
+/// `inferometer backfill`.
+#[derive(Args, Debug)]
+#[command(
+    after_help = "The files are read in the order of their lines' times, whatever their names. Then:\n  \
+    promtool tsdb create-blocks-from openmetrics OUT DIR\nand move the folders in DIR into Prometheus' own."
+)]
+pub struct BackfillFlags {
+    /// Log files, plain or .gz, or - for standard input
+    #[arg(value_name = "FILE", required = true)]
+    pub files: Vec<PathBuf>,
+    /// File to write, OpenMetrics with timestamps; a folder for a file of each day; - for standard output
+    #[arg(short, long, env = "INFEROMETER_OUTPUT", value_name = "OUT")]
+    pub output: PathBuf,
+    /// Time from one point to the next: the scrape interval of the live run, best
+    #[arg(long, env = "INFEROMETER_STEP", value_name = "TIME", default_value = "15s", value_parser = whole_seconds)]
+    pub step: Duration,
+    /// Zone of times that do not tell theirs: UTC, +02:00 or Europe/Berlin; a file's entry of sources: wins
+    #[arg(long, env = "INFEROMETER_TIMEZONE", value_name = "ZONE", default_value = "UTC", value_parser = time_zone,
+          allow_hyphen_values = true)]
+    pub timezone: TimeZone,
+    /// Fold a console beside the metric files that it repeats, and files that begin alike
     #[arg(long = "source.allow-repeats", env = "INFEROMETER_SOURCE_ALLOW_REPEATS", value_name = "BOOL",
           num_args = 0..=1, require_equals = true, default_value_t = false, default_missing_value = "true")]
     pub allow_repeats: bool,
@@ -341,6 +373,17 @@ fn whole_seconds(text: &str) -> Result<Duration, String> {
     } else {
         Err("whole seconds, at least 1s".into())
     }
+}
+
+/// `+02:00`, `UTC` or a zone of the system's time zone database.
+pub(super) fn time_zone(zone: &str) -> Result<TimeZone, String> {
+    TimeZone::get(zone)
+        .or_else(|_| {
+            format!("1970-01-01T00:00{zone}[{zone}]")
+                .parse::<jiff::Zoned>()
+                .map(|time| time.time_zone().clone())
+        })
+        .map_err(|_| format!("unknown timezone {zone:?} (UTC, +02:00, Europe/Berlin)"))
 }
 
 fn positive(text: &str) -> Result<f64, String> {

@@ -17,7 +17,7 @@
 //! tell the truth about theirs.
 
 use super::text::{Suffixes, bucket_ends, count, line, number};
-use crate::metric::{Exemplar, FamilyView, Histogram, SeriesView, Shown, Type};
+use crate::metric::{Exemplar, Exemplars, FamilyView, Histogram, SeriesView, Shown, Type};
 use std::collections::{HashMap, HashSet};
 
 /// The Content-Type of this format.
@@ -36,7 +36,7 @@ pub fn body(families: &[&FamilyView], only: Option<&HashSet<String>>) -> String 
 
 /// Which families keep their type. A typed one has more names than its samples show: a counter's without `_total`,
 /// and `_created`. Where another family has one of them, it is the one that yields which could have it only so.
-pub(super) fn typed<'a>(families: impl Iterator<Item = &'a FamilyView> + Clone) -> Vec<bool> {
+pub(crate) fn typed<'a>(families: impl Iterator<Item = &'a FamilyView> + Clone) -> Vec<bool> {
     let kinds: HashMap<&str, Type> = families.clone().map(|family| (&*family.name, family.kind)).collect();
     let is_name = |name: &str| {
         let part = |suffix: &str, kinds_of: &[Type]| {
@@ -82,15 +82,22 @@ pub(super) fn encode<'a>(
     text: &mut String,
 ) {
     for (family, is_typed) in families {
-        let mut writer = Writer { family, only, text };
-        match family.kind {
-            Type::Histogram => writer.histogram(is_typed),
-            Type::Summary => writer.summary(is_typed),
-            Type::Counter => writer.numbers("counter", stem(&family.name).filter(|_| is_typed)),
-            Type::Gauge => writer.numbers("gauge", None),
-            Type::Untyped => writer.numbers("unknown", None),
-        }
+        Writer { family, only, text, times: &[], has_header: true }.family(is_typed);
     }
+}
+
+/// Appends a family whose series are points in time: one label set may stand there again and again, each time with a
+/// time of its own, in seconds since 1970. Without its header it goes on with what was written before.
+///
+/// The parts of a histogram or summary that is not typed are families: they are written one by one, by their names.
+pub(crate) fn encode_points(
+    (family, is_typed): (&FamilyView, bool),
+    only: Option<&HashSet<String>>,
+    times: &[i64],
+    has_header: bool,
+    text: &mut String,
+) {
+    Writer { family, only, text, times, has_header }.family(is_typed);
 }
 
 /// One family on its way into the text.
@@ -98,9 +105,22 @@ struct Writer<'a> {
     family: &'a FamilyView,
     only: Option<&'a HashSet<String>>,
     text: &'a mut String,
+    /// The times of the family's series; none where all are of now.
+    times: &'a [i64],
+    has_header: bool,
 }
 
 impl Writer<'_> {
+    fn family(&mut self, is_typed: bool) {
+        match self.family.kind {
+            Type::Histogram => self.histogram(is_typed),
+            Type::Summary => self.summary(is_typed),
+            Type::Counter => self.numbers("counter", stem(&self.family.name).filter(|_| is_typed)),
+            Type::Gauge => self.numbers("gauge", None),
+            Type::Untyped => self.numbers("unknown", None),
+        }
+    }
+
     /// A family of one sample per series. Only a counter with a stem is one here.
     fn numbers(&mut self, word: &str, stem: Option<&str>) {
         let family = self.family;
@@ -115,7 +135,7 @@ impl Writer<'_> {
                 if let Shown::Number(value) = &series.value
                     && is_wanted
                 {
-                    writer.sample(&family.name, "", series, *value);
+                    writer.sample(&family.name, "", (at, series), *value);
                 }
                 if has_created {
                     writer.created(name, at, series);
@@ -134,10 +154,11 @@ impl Writer<'_> {
         let ends = bucket_ends(family);
         self.block(&family.name, "histogram", |writer| {
             for (at, series, histogram) in histograms(family) {
-                writer.buckets(at, series, histogram, &ends);
+                let exemplars = family.exemplars.get(at).and_then(Option::as_ref);
+                writer.buckets((at, series), histogram, &ends, exemplars);
                 if wanted.sum && has_sum(family, histogram) {
-                    writer.count(series, histogram);
-                    writer.sample(&family.name, "_sum", series, histogram.sum());
+                    writer.count((at, series), histogram);
+                    writer.sample(&family.name, "_sum", (at, series), histogram.sum());
                 }
                 if has_created {
                     writer.created(&family.name, at, series);
@@ -156,10 +177,10 @@ impl Writer<'_> {
         self.block(&family.name, "summary", |writer| {
             for (at, series, histogram) in histograms(family) {
                 if wanted.count {
-                    writer.count(series, histogram);
+                    writer.count((at, series), histogram);
                 }
                 if wanted.sum && has_sum(family, histogram) {
-                    writer.sample(&family.name, "_sum", series, histogram.sum());
+                    writer.sample(&family.name, "_sum", (at, series), histogram.sum());
                 }
                 if has_created {
                     writer.created(&family.name, at, series);
@@ -175,8 +196,8 @@ impl Writer<'_> {
         if wanted.bucket {
             let ends = bucket_ends(family);
             self.block(&format!("{name}_bucket"), "unknown", |writer| {
-                histograms(family).for_each(|(_, series, histogram)| {
-                    writer.buckets(usize::MAX, series, histogram, &ends);
+                histograms(family).for_each(|(at, series, histogram)| {
+                    writer.buckets((at, series), histogram, &ends, None);
                 });
             });
         }
@@ -184,13 +205,15 @@ impl Writer<'_> {
         if wanted.count {
             self.block(&format!("{name}_count"), "unknown", |writer| {
                 let all = histograms(family).filter(|(.., histogram)| keeps_count(histogram));
-                all.for_each(|(_, series, histogram)| writer.count(series, histogram));
+                all.for_each(|(at, series, histogram)| writer.count((at, series), histogram));
             });
         }
         if wanted.sum {
             self.block(&format!("{name}_sum"), "unknown", |writer| {
                 let all = histograms(family).filter(|(.., histogram)| has_sum(family, histogram));
-                all.for_each(|(_, series, histogram)| writer.sample(name, "_sum", series, histogram.sum()));
+                all.for_each(|(at, series, histogram)| {
+                    writer.sample(name, "_sum", (at, series), histogram.sum());
+                });
             });
         }
     }
@@ -201,6 +224,9 @@ impl Writer<'_> {
 
     /// A family's header and its samples; with a filter nothing at all where there is no sample.
     fn block(&mut self, name: &str, word: &str, samples: impl FnOnce(&mut Self)) {
+        if !self.has_header {
+            return samples(self);
+        }
         let start = self.text.len();
         for part in ["# HELP ", name, " "] {
             self.text.push_str(part);
@@ -218,11 +244,15 @@ impl Writer<'_> {
     }
 
     /// The buckets of the series at this index, with its exemplars.
-    fn buckets(&mut self, at: usize, series: &SeriesView, histogram: &Histogram, ends: &[String]) {
-        let exemplars: Vec<Exemplar<'_>> = match self.family.exemplars.get(at) {
-            Some(Some(exemplars)) => exemplars.iter().filter(is_plain).collect(),
-            _ => Vec::new(),
-        };
+    fn buckets(
+        &mut self,
+        (at, series): (usize, &SeriesView),
+        histogram: &Histogram,
+        ends: &[String],
+        exemplars: Option<&Exemplars>,
+    ) {
+        let exemplars: Vec<Exemplar<'_>> =
+            exemplars.map_or_else(Vec::new, |exemplars| exemplars.iter().filter(is_plain).collect());
         // All of a series' buckets begin alike.
         let front = [&*self.family.name, "_bucket{", &series.labels].concat();
         let comma = if series.labels.is_empty() { "" } else { "," };
@@ -233,6 +263,7 @@ impl Writer<'_> {
                 self.text.push_str(part);
             }
             count(cumulative, self.text);
+            self.time(at);
             let exemplar = exemplars.iter().find(|exemplar| exemplar.bucket == bucket);
             if let Some(exemplar) = exemplar.filter(|exemplar| self.holds(bucket, exemplar.value)) {
                 self.exemplar(exemplar);
@@ -258,22 +289,32 @@ impl Writer<'_> {
         number(f64::from(exemplar.at), self.text);
     }
 
-    fn count(&mut self, series: &SeriesView, histogram: &Histogram) {
+    fn count(&mut self, (at, series): (usize, &SeriesView), histogram: &Histogram) {
         line(&self.family.name, "_count", &series.labels, self.text);
         count(histogram.count(), self.text);
+        self.time(at);
         self.text.push('\n');
     }
 
-    fn sample(&mut self, name: &str, suffix: &str, series: &SeriesView, value: f64) {
+    fn sample(&mut self, name: &str, suffix: &str, (at, series): (usize, &SeriesView), value: f64) {
         line(name, suffix, &series.labels, self.text);
         number(value, self.text);
+        self.time(at);
         self.text.push('\n');
+    }
+
+    /// The time of the series at this index, if it is not of now.
+    fn time(&mut self, at: usize) {
+        if let Some(time) = self.times.get(at) {
+            self.text.push(' ');
+            self.text.push_str(itoa::Buffer::new().format(*time));
+        }
     }
 
     /// When the series at this index came up, if that is known.
     fn created(&mut self, name: &str, at: usize, series: &SeriesView) {
         if let Some(created) = self.family.created.get(at).filter(|created| **created > 0) {
-            self.sample(name, "_created", series, f64::from(*created));
+            self.sample(name, "_created", (at, series), f64::from(*created));
         }
     }
 }
@@ -301,7 +342,6 @@ fn has_sum(family: &FamilyView, histogram: &Histogram) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metric::Exemplars;
 
     fn family(name: &str, kind: Type) -> FamilyView {
         let mut family = FamilyView::new(name, "h", kind);

@@ -8,6 +8,7 @@ use super::pods::Pod;
 use crate::state::Role;
 use rustix::fs::{Access, AtFlags, CWD, accessat};
 use rustix::io::Errno;
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -194,6 +195,24 @@ fn others(folder: &Path, names: &Names) -> Vec<Found> {
 pub(crate) fn archives<'a>(names: &'a Names, live: &'a Path) -> impl Iterator<Item = &'a Path> {
     let stem = live.file_stem().unwrap_or_default().as_bytes();
     names.beginning_with(stem).filter(move |name| belongs(name, live))
+}
+
+/// Whether a file is a live file's archive, or that file itself, by their paths alone.
+pub(crate) fn is_archive_of(path: &Path, live: &Path) -> bool {
+    let name = path.file_name().map(Path::new);
+    let is_file = live.extension().is_some();
+    is_file && path.parent() == live.parent() && name.is_some_and(|name| belongs(name, live))
+}
+
+/// The labels of a file's series: those of the container that writes it, where its place tells, and the configured
+/// ones. An archive is its live file's.
+pub(crate) fn labels_of(path: &Path, configured: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+    let live = || {
+        let name = path.file_name()?.to_str()?;
+        Some(path.with_file_name(format!("{}.log", name.split_once(".log")?.0)))
+    };
+    let pod = Pod::of(path).or_else(|| Pod::of(&live()?)).or_else(|| Pod::of_link(path));
+    pod.map_or_else(|| configured.clone(), |pod| pod.labels(configured))
 }
 
 /// Whether `name` is `live` or an archive of it, by their names alone.

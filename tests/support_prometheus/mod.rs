@@ -1,5 +1,6 @@
 //! Debian's real Prometheus and `inferometer demo`, each as a process that ends with its test.
 
+use crate::support::exposition::Series;
 use crate::support::http;
 use crate::support::process::inferometer;
 use serde_json::Value;
@@ -123,9 +124,20 @@ impl Prometheus {
         Self::with_flags(&demo(target), &["--enable-feature=exemplar-storage"])
     }
 
+    /// One that scrapes nothing and has these blocks, which are moved away from where they are.
+    pub(crate) fn over_blocks(blocks: &Path, flags: &[&str]) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        std::fs::rename(blocks, folder.path().join("data")).expect("both are on one disk");
+        // By their own time: they may be of any year.
+        Self::in_folder(folder, "", &[&["--storage.tsdb.retention.time=100y"], flags].concat())
+    }
+
     /// With these entries of `scrape_configs` and these flags.
     pub(crate) fn with_flags(jobs: &str, flags: &[&str]) -> Self {
-        let folder = tempfile::tempdir().expect("a temporary folder");
+        Self::in_folder(tempfile::tempdir().expect("a temporary folder"), jobs, flags)
+    }
+
+    fn in_folder(folder: TempDir, jobs: &str, flags: &[&str]) -> Self {
         let config = folder.path().join("prometheus.yml");
         let text = format!("global: {{scrape_interval: 1s}}\nscrape_configs: [{jobs}]\n");
         std::fs::write(&config, text).expect("the configuration is written");
@@ -159,6 +171,21 @@ impl Prometheus {
         let answer = self.ask("query", &[("query", expression)])?;
         let results = answer.pointer("/result").and_then(Value::as_array).ok_or("no result")?;
         Ok(results.iter().map(|result| (label_of(result, label), value_of(result))).collect())
+    }
+
+    /// The points of all series of an expression, one each so many seconds: time and bits of the value.
+    pub(crate) fn range(
+        &self,
+        expression: &str,
+        first: i64,
+        last: i64,
+        step: i64,
+    ) -> Result<BTreeMap<Series, BTreeMap<i64, u64>>, String> {
+        let [first, last, step] = [first, last, step].map(|number| number.to_string());
+        let asked = [("query", expression), ("start", &first), ("end", &last), ("step", &step)];
+        let answer = self.ask("query_range", &asked)?;
+        let results = answer.pointer("/result").and_then(Value::as_array).ok_or("no result")?;
+        Ok(results.iter().map(|result| (series_of(result), points_of(result))).collect())
     }
 
     /// The exemplars of all series of a selector: the id of the request, the value, and seconds since 1970.
@@ -205,6 +232,13 @@ pub(crate) fn promtool_check_metrics(body: &str) -> Output {
     // It reads all of its input before it writes, so neither side waits for the other.
     child.stdin.take().expect("stdin is piped").write_all(body.as_bytes()).expect("promtool reads");
     child.wait_with_output().expect("promtool ends")
+}
+
+/// Runs `promtool` to its end.
+pub(crate) fn promtool(arguments: &[&str], paths: &[&Path]) -> Output {
+    let mut command = tool("promtool");
+    command.args(arguments).args(paths).stdin(Stdio::null());
+    command.output().unwrap_or_else(|error| panic!("{}", missing("promtool", &error)))
 }
 
 /// A tool found in `PATH`, without the proxy settings that would keep it from loopback.
@@ -269,6 +303,27 @@ fn listening_address(log: &str) -> Option<SocketAddr> {
 fn label_of(result: &Value, label: &str) -> String {
     let value = result.pointer(&format!("/metric/{label}")).and_then(Value::as_str);
     value.unwrap_or_default().to_owned()
+}
+
+fn series_of(result: &Value) -> Series {
+    let labels = result.pointer("/metric").and_then(Value::as_object).expect("labels");
+    let mut labels: BTreeMap<String, String> = labels
+        .iter()
+        .map(|(name, value)| (name.clone(), value.as_str().expect("a label is text").to_owned()))
+        .collect();
+    (labels.remove("__name__").expect("a name"), labels)
+}
+
+fn points_of(result: &Value) -> BTreeMap<i64, u64> {
+    let values = result.pointer("/values").and_then(Value::as_array).expect("values");
+    let point = |point: &Value| {
+        let time = point.pointer("/0").and_then(Value::as_f64).expect("a time");
+        let value: f64 =
+            point.pointer("/1").and_then(Value::as_str).expect("a value").parse().expect("a number");
+        #[expect(clippy::cast_possible_truncation, reason = "whole seconds")]
+        (time as i64, value.to_bits())
+    };
+    values.iter().map(point).collect()
 }
 
 /// The value of one result; Prometheus writes it as text, `NaN` and `+Inf` included.

@@ -22,12 +22,14 @@ fuzz_target!(|record: &[u8]| {
         };
         for line in record.split_inclusive(|byte| *byte == b'\n').filter(|line| line.ends_with(b"\n")) {
             dialect.unwrap(line, &mut pending, 100, &mut check);
+            let _written = dialect.written(line, record);
             let kept = pending.parts.iter().flatten().map(Vec::len).max().unwrap_or(0);
             assert!(kept <= 101 && pending.block.len() <= 202, "{wrapper}: {kept}, {}", pending.block.len());
         }
         dialect.finish(&mut pending, &mut check);
     }
     for format in FORMATS {
+        let _written = (format.written)(record);
         if let Frame::Record(length) = (format.frame)(record) {
             assert!(0 < length && length <= record.len(), "{}: {length} bytes", format.name);
         }
