@@ -61,9 +61,19 @@ impl Engine {
             assert!(ended.is_none(), "the engine has ended (it needs root and dockerd): {}", engine.log());
             engine.try_docker(&["version"]).status.success().then_some(())
         });
-        engine.docker(&["import", base().to_str().unwrap(), default_of("BASE").as_str()]);
+        engine.import(&[], &default_of("BASE"));
         engine.build_image();
         engine
+    }
+
+    /// Makes an image of Debian with these packages.
+    pub(super) fn import(&self, packages: &[&str], tag: &str) {
+        self.docker(&["import", base(packages).to_str().unwrap(), tag]);
+    }
+
+    /// The binary of this build as it is in the image.
+    pub(super) fn binary(&self) -> PathBuf {
+        self.folder.path().join("context/target/release/inferometer")
     }
 
     /// Builds the real Dockerfile around the binary of this build, as its first lines say.
@@ -75,9 +85,8 @@ impl Engine {
         for file in [".dockerignore", "LICENSE", "deploy/Dockerfile"] {
             fs::copy(repository().join(file), context.join(file)).unwrap();
         }
-        let binary = release.join("inferometer");
         // A debug build is mostly names.
-        succeed(Command::new("strip").arg("-o").arg(&binary).arg(env!("CARGO_BIN_EXE_inferometer")));
+        succeed(Command::new("strip").arg("-o").arg(self.binary()).arg(env!("CARGO_BIN_EXE_inferometer")));
         fs::write(release.join("inferometer.cdx.json"), bill::written()).unwrap();
         let labels = [format!("REVISION={REVISION}"), format!("SOURCE={SOURCE}")];
         self.build(
@@ -213,6 +222,11 @@ impl Container {
         Process(u32::try_from(self.state()["Pid"].as_u64().unwrap()).unwrap())
     }
 
+    /// Copies a file of this machine into it.
+    pub(super) fn copy(&self, file: &Path, to: &str) {
+        self.engine.docker(&["cp", file.to_str().unwrap(), &format!("{}:{to}", self.id)]);
+    }
+
     /// Runs a program in it.
     pub(super) fn exec(&self, command: &[&str]) -> String {
         self.engine.docker(&[&["exec", &self.id], command].concat())
@@ -284,17 +298,21 @@ fn default_of(argument: &str) -> String {
 }
 
 /// A file system of the release of Debian that this machine runs, so that its glibc is the one that the binary was
-/// linked with. Made once per build folder, from Debian's packages.
-fn base() -> PathBuf {
+/// linked with, and these packages. Made once per build folder, from Debian's packages.
+fn base(packages: &[&str]) -> PathBuf {
     let release = fs::read_to_string("/etc/os-release").unwrap();
     let release = release.lines().find_map(|line| line.strip_prefix("VERSION_CODENAME=")).unwrap();
-    let kept = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("image-base-{release}.tar"));
+    let name = [&["image", release], packages].concat().join("-");
+    let kept = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}.tar"));
     if !kept.exists() {
         let made = tempfile::Builder::new().suffix(".tar").tempfile_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
         let mut command = Command::new("mmdebstrap");
         // What Debian's own slim images leave out.
         for folder in ["doc", "info", "locale", "man"] {
             command.arg(format!("--dpkgopt=path-exclude=/usr/share/{folder}/*"));
+        }
+        if !packages.is_empty() {
+            command.arg(format!("--include={}", packages.join(",")));
         }
         succeed(command.args(["--quiet", "--variant=minbase", release]).arg(made.path()));
         // For every user of a build folder that is kept.
