@@ -62,7 +62,6 @@ fn compose_file_of_an_unknown_key_is_refused() {
 
 #[test]
 fn grafana_is_given_what_is_mounted_and_asks_the_prometheus_that_is_there() {
-    let compose = repository().join("deploy/compose");
     let config = resolved(&["compose.yaml"]);
     let grafana = &config["services"]["grafana"];
     let mounts: Vec<String> = strings(&grafana["volumes"]);
@@ -72,17 +71,22 @@ fn grafana_is_given_what_is_mounted_and_asks_the_prometheus_that_is_there() {
         mount.rsplit(':').nth(1).unwrap().to_owned()
     };
     // Where Grafana looks by itself.
-    assert_eq!("/etc/grafana/provisioning/datasources", target_of("compose/grafana/datasources"));
-    assert_eq!("/etc/grafana/provisioning/dashboards", target_of("compose/grafana/dashboards"));
+    assert_eq!("/etc/grafana/provisioning", target_of("grafana/provisioning"));
     let dashboards = target_of("grafana/dashboards");
-    let provider = yaml(&compose.join("grafana/dashboards/inferometer.yaml"));
+    let provisioning = repository().join("deploy/grafana/provisioning");
+    let provider = yaml(&provisioning.join("dashboards/inferometer.yaml"));
     assert_eq!(Some(dashboards.as_str()), provider["providers"][0]["options"]["path"].as_str());
     let home = grafana["environment"]["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"].as_str().unwrap();
-    assert!(home.starts_with(&format!("{dashboards}/")), "{home}");
-    let source = yaml(&compose.join("grafana/datasources/prometheus.yaml"));
+    let home =
+        home.strip_prefix(&format!("{dashboards}/")).unwrap_or_else(|| panic!("{home} is not mounted"));
+    assert!(repository().join("deploy/grafana/dashboards").join(home).is_file(), "{home}");
+    let source = yaml(&provisioning.join("datasources/prometheus.yaml"));
     assert_eq!(Some("http://prometheus:9090"), source["datasources"][0]["url"].as_str());
-    let interval = &yaml(&compose.join("prometheus.yml"))["global"]["scrape_interval"];
-    assert_eq!(interval, &source["datasources"][0]["jsonData"]["timeInterval"]);
+    // Grafana takes rates over four of what it believes to be Prometheus' interval.
+    let believed = seconds(&source["datasources"][0]["jsonData"]["timeInterval"]);
+    let real =
+        seconds(&yaml(&repository().join("deploy/compose/prometheus.yml"))["global"]["scrape_interval"]);
+    assert!(real <= believed, "{real} > {believed}");
 }
 
 #[test]
@@ -103,6 +107,12 @@ fn resolved(files: &[&str]) -> Value {
 
 fn yaml(path: &std::path::Path) -> Value {
     serde_saphyr::from_str(&fs::read_to_string(path).unwrap()).unwrap()
+}
+
+/// An interval such as `15s`.
+fn seconds(interval: &Value) -> u32 {
+    let text = interval.as_str().and_then(|text| text.strip_suffix('s'));
+    text.and_then(|number| number.parse().ok()).unwrap_or_else(|| panic!("no seconds: {interval}"))
 }
 
 fn strings(list: &Value) -> Vec<String> {
