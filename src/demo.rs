@@ -3,7 +3,7 @@
 //!
 //! The lines are those that TorchServe 0.12.0 wrote for a few requests (`fixtures/demo/`). Each pretended
 //! request takes one of these episodes and gives it the time of the moment, a request id of its own, a
-//! latency that drifts and now and then spikes, sometimes a batch, sometimes an error. The metric log is
+//! latency that drifts and now and then spikes, sometimes a batch, sometimes an error. The logs that grow are
 //! rotated every minute or so.
 
 mod traffic;
@@ -127,7 +127,7 @@ pub fn greet(
 /// How often TorchServe measures its host; its default is 60 seconds.
 const SYSTEM_EVERY: Duration = Duration::from_secs(10);
 
-/// How often the metric logs are rotated.
+/// How often the logs that requests write to are rotated.
 const ROTATE_EVERY: Duration = Duration::from_secs(60);
 
 /// How many archives of a log are kept.
@@ -197,7 +197,7 @@ impl Writer {
 
     /// `ts_metrics.log` → `ts_metrics.log.1` → `.2` …, as log4j2 does it with `fileIndex="min"`.
     fn rotate(&mut self) -> io::Result<()> {
-        for target in [Target::ServerMetrics, Target::ModelMetrics] {
+        for target in Target::OF_REQUESTS {
             let live = self.folder.join(target.file_name());
             let archive = |index: u32| self.folder.join(format!("{}.{index}", target.file_name()));
             for index in (1..ARCHIVES).rev() {
@@ -210,5 +210,28 @@ impl Writer {
             self.open_log(target)?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whatever_requests_write_to_stays_bounded() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut writer = Writer::open(folder.path()).unwrap();
+        let traffic = traffic::Traffic::bundled();
+        let files = || std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path());
+        for _ in 0..=ARCHIVES {
+            for episode in traffic.requests() {
+                writer.write(episode, &Moment::quiet()).unwrap();
+            }
+            writer.rotate().unwrap();
+            let live = files().filter(|path| path.extension().is_some_and(|end| end == "log"));
+            let grown: Vec<_> = live.filter(|path| path.metadata().unwrap().len() > 0).collect();
+            assert_eq!(Vec::<PathBuf>::new(), grown);
+        }
+        assert_eq!(Target::ALL.len() + Target::OF_REQUESTS.len() * ARCHIVES as usize, files().count());
     }
 }

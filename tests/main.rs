@@ -28,6 +28,7 @@ mod grafana;
 mod grafana_queries;
 mod hostile;
 mod identity;
+mod image;
 mod kill;
 mod kubernetes;
 mod limits;

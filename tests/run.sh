@@ -78,6 +78,8 @@ chromium chromium
 /etc/ssl/certs/ca-certificates.crt ca-certificates
 /usr/lib/python3/dist-packages/yaml python3-yaml
 dockerd docker.io
+docker-compose docker-compose
+ip iproute2
 mmdebstrap mmdebstrap
 systemd-analyze systemd
 END

@@ -18,6 +18,9 @@ pub(super) enum Target {
 impl Target {
     pub(super) const ALL: [Self; 4] = [Self::Log, Self::ServerMetrics, Self::ModelMetrics, Self::Access];
 
+    /// Those that each request writes to, and that therefore grow.
+    pub(super) const OF_REQUESTS: [Self; 3] = [Self::ServerMetrics, Self::ModelMetrics, Self::Access];
+
     pub(super) const fn file_name(self) -> &'static str {
         match self {
             Self::Log => "ts_log.log",
@@ -73,6 +76,12 @@ impl Traffic {
             }
         }
         traffic
+    }
+
+    /// All requests that were captured.
+    #[cfg(test)]
+    pub(super) fn requests(&self) -> &[Episode] {
+        &self.requests
     }
 
     /// The next request: mostly the busier model, errors in two percent and in a burst every few minutes.
