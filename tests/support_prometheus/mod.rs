@@ -118,6 +118,13 @@ impl Prometheus {
         Self::with_flags(jobs, &[])
     }
 
+    /// The same with these jobs and the rules of these files, evaluated each second.
+    pub(crate) fn with_rules(jobs: &str, rules: &[PathBuf]) -> Self {
+        let files: Vec<String> = rules.iter().map(|file| format!("'{}'", file.display())).collect();
+        let rules = format!("rule_files: [{}]\n", files.join(", "));
+        Self::with_text(&format!("global: {{scrape_interval: 1s, evaluation_interval: 1s}}\n{rules}"), jobs, &[])
+    }
+
     /// The same as [`scraping`](Self::scraping), and it keeps exemplars.
     pub(crate) fn keeping_exemplars(target: SocketAddr) -> Self {
         Self::with_flags(&demo(target), &["--enable-feature=exemplar-storage"])
@@ -125,9 +132,13 @@ impl Prometheus {
 
     /// With these entries of `scrape_configs` and these flags.
     pub(crate) fn with_flags(jobs: &str, flags: &[&str]) -> Self {
+        Self::with_text("global: {scrape_interval: 1s}\n", jobs, flags)
+    }
+
+    fn with_text(head: &str, jobs: &str, flags: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let config = folder.path().join("prometheus.yml");
-        let text = format!("global: {{scrape_interval: 1s}}\nscrape_configs: [{jobs}]\n");
+        let text = format!("{head}scrape_configs: [{jobs}]\n");
         std::fs::write(&config, text).expect("the configuration is written");
         let log = folder.path().join("log");
         let child = tool("prometheus")
@@ -205,6 +216,12 @@ pub(crate) fn promtool_check_metrics(body: &str) -> Output {
     // It reads all of its input before it writes, so neither side waits for the other.
     child.stdin.take().expect("stdin is piped").write_all(body.as_bytes()).expect("promtool reads");
     child.wait_with_output().expect("promtool ends")
+}
+
+/// Runs `promtool` in a folder to its end.
+pub(crate) fn promtool(folder: &Path, arguments: &[&str]) -> Output {
+    let output = tool("promtool").args(arguments).current_dir(folder).stdin(Stdio::null()).output();
+    output.unwrap_or_else(|error| panic!("{}", missing("promtool", &error)))
 }
 
 /// A tool found in `PATH`, without the proxy settings that would keep it from loopback.
