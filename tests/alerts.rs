@@ -157,11 +157,14 @@ fn every_alert_fires_in_a_test_and_stays_silent_in_another() {
         for case in tests.tests {
             let given: BTreeSet<String> =
                 case.input_series.iter().flat_map(|input| names::named(&input.series)).collect();
-            let named: BTreeSet<&str> =
-                case.alert_rule_test.iter().map(|check| &*check.alertname).collect();
+            let named: BTreeSet<&str> = case.alert_rule_test.iter().map(|check| &*check.alertname).collect();
             for alert in named {
                 let asked = asked(alert);
-                assert!(!given.is_disjoint(&asked), "{file}: {}: {given:?} tell nothing of {asked:?}", case.name);
+                assert!(
+                    !given.is_disjoint(&asked),
+                    "{file}: {}: {given:?} tell nothing of {asked:?}",
+                    case.name
+                );
                 let mut checks = case.alert_rule_test.iter().filter(|check| check.alertname == alert);
                 let fires = checks.any(|check| !check.exp_alerts.is_empty());
                 verdicts.entry(alert.to_owned()).or_default()[usize::from(fires)] = true;
@@ -190,7 +193,10 @@ fn every_recording_rule_has_a_value_in_a_test() {
     assert_eq!(recorded, queries);
     for record in recorded {
         let parts: Vec<&str> = record.split(':').collect();
-        assert!(parts.len() == 3 && parts.iter().all(|part| !part.is_empty()), "{record}: level:metric:operations");
+        assert!(
+            parts.len() == 3 && parts.iter().all(|part| !part.is_empty()),
+            "{record}: level:metric:operations"
+        );
     }
 }
 
@@ -198,7 +204,8 @@ fn every_recording_rule_has_a_value_in_a_test() {
 #[test]
 fn unit_tests_of_alerts_say_in_which_order_groups_are_evaluated() {
     let files = RULES.map(|file| yaml::<RuleFile>(&text(file)));
-    let groups: Vec<String> = files.iter().flat_map(|file| &file.groups).map(|group| group.name.clone()).collect();
+    let groups: Vec<String> =
+        files.iter().flat_map(|file| &file.groups).map(|group| group.name.clone()).collect();
     for (name, file) in unit_tests() {
         if file.tests.iter().any(|case| !case.alert_rule_test.is_empty()) {
             assert_eq!(groups, file.group_eval_order, "{name}");
@@ -221,7 +228,8 @@ fn every_alert_says_how_bad_it_is_and_has_its_place_in_the_runbook() {
         assert_eq!(["description", "runbook_url", "summary"].to_vec(), keys, "{alert}");
         let url = format!("deploy/prometheus/runbook.md#{}", alert.to_lowercase());
         assert_eq!(url, annotations["runbook_url"], "{alert}");
-        let (_, entry) = runbook.split_once(&format!("## {alert}\n")).unwrap_or_else(|| panic!("no entry {alert}"));
+        let (_, entry) =
+            runbook.split_once(&format!("## {alert}\n")).unwrap_or_else(|| panic!("no entry {alert}"));
         let entry = entry.split("\n## ").next().unwrap();
         for part in ["**Meaning.**", "**Causes.**", "**Look.**", "**Do.**"] {
             assert!(entry.contains(part), "{alert} has no {part}");
@@ -293,7 +301,8 @@ fn of_a_pod_only_the_sidecars_own_port_is_scraped_and_once() {
         let output =
             promtool(copy.path(), &["check", "service-discovery", "--timeout=1s", "kubernetes.yml", job]);
         let said = said(&output);
-        let targets: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{said}"));
+        let targets: serde_json::Value =
+            serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{said}"));
         let labels = targets.as_array().unwrap().iter().map(|target| &target["labels"]);
         let kept = labels.filter(|labels| labels.get("__address__").is_some());
         kept.map(|labels| {
@@ -327,7 +336,8 @@ fn rules_become_what_the_operator_takes() {
     let start = readme.len() - block.len();
     let begin = readme[..start].rfind("```sh\n").unwrap() + "```sh\n".len();
     let command = readme[begin..].split("```").next().unwrap();
-    let output = std::process::Command::new("sh").args(["-euc", command]).current_dir(place()).output().unwrap();
+    let output =
+        std::process::Command::new("sh").args(["-euc", command]).current_dir(place()).output().unwrap();
     assert!(output.status.success(), "{}", said(&output));
     let made = String::from_utf8(output.stdout).unwrap();
     #[derive(Deserialize)]
@@ -338,7 +348,8 @@ fn rules_become_what_the_operator_takes() {
         metadata: serde_json::Value,
         spec: RuleFile,
     }
-    let documents: Vec<PrometheusRule> = made.split("---\n").filter(|part| !part.is_empty()).map(yaml).collect();
+    let documents: Vec<PrometheusRule> =
+        made.split("---\n").filter(|part| !part.is_empty()).map(yaml).collect();
     assert_eq!(RULES.len(), documents.len(), "{made}");
     let names = |files: &[&RuleFile]| -> Vec<(String, String, String)> {
         let rules = files.iter().flat_map(|file| &file.groups).flat_map(|group| &group.rules);
@@ -362,7 +373,10 @@ fn copied() -> tempfile::TempDir {
     for file in RULES.iter().chain(&["prometheus.yml", "https.yml", "kubernetes.yml"]) {
         let kubernetes = "    kubernetes_sd_configs:\n      - role: pod\n";
         let text = text(file);
-        assert_eq!(if *file == "kubernetes.yml" { 2 } else { 0 }, text.matches("kubernetes_sd_configs").count());
+        assert_eq!(
+            if *file == "kubernetes.yml" { 2 } else { 0 },
+            text.matches("kubernetes_sd_configs").count()
+        );
         fs::write(
             copy.path().join(file),
             text.replace(kubernetes, "    file_sd_configs: [{files: [pods.json]}]\n"),

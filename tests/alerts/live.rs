@@ -55,7 +55,10 @@ fn each_alert_is_raised_by_what_it_is_about_and_by_nothing_else() {
         for (job, alert, state) in raised_alerts(&prometheus)? {
             // This machine's own container may well be short of processor time or memory.
             if !(job == "demo" && alert.starts_with("Cgroup")) {
-                raised.entry(job).or_default().insert(format!("{alert}{}", if state == "firing" { "" } else { "?" }));
+                raised
+                    .entry(job)
+                    .or_default()
+                    .insert(format!("{alert}{}", if state == "firing" { "" } else { "?" }));
             }
         }
         of_demo = raised.remove("demo").unwrap_or_default();
@@ -65,11 +68,20 @@ fn each_alert_is_raised_by_what_it_is_about_and_by_nothing_else() {
                 return Err(format!("{job}: {raised:?}"));
             }
         }
-        if raised.is_empty() && of_demo.contains(OF_THE_DEMO[0]) { Ok(()) } else { Err(format!("{raised:?} {of_demo:?}")) }
+        if raised.is_empty() && of_demo.contains(OF_THE_DEMO[0]) {
+            Ok(())
+        } else {
+            Err(format!("{raised:?} {of_demo:?}"))
+        }
     });
     let of_demo: Vec<&str> = of_demo.iter().map(|alert| alert.trim_end_matches('?')).collect();
     assert!(of_demo.iter().all(|alert| OF_THE_DEMO.contains(alert)), "{of_demo:?}");
     assert_eq!(Vec::<String>::new(), failing_rules(&prometheus));
+    let recorded = "count by (__name__) ({__name__=~\"model:ts_.+\", job=\"demo\"} >= 0)";
+    let expected =
+        super::rules().into_iter().map(|rule| rule.record).filter(|name| name.starts_with("model:ts_"));
+    let expected: BTreeSet<String> = expected.collect();
+    assert_eq!(expected, prometheus.query(recorded, "__name__").unwrap().into_keys().collect());
 }
 
 /// The rules with all their patience taken away, and a silence of some seconds.
@@ -119,7 +131,11 @@ fn failing_rules(prometheus: &Prometheus) -> Vec<String> {
     let groups = answer.pointer("/data/groups").and_then(|groups| groups.as_array()).unwrap();
     let rules = groups.iter().flat_map(|group| group["rules"].as_array().unwrap());
     let mut count = 0;
-    let failing = rules.inspect(|_| count += 1).filter(|rule| rule["health"] != "ok").map(ToString::to_string).collect();
+    let failing = rules
+        .inspect(|_| count += 1)
+        .filter(|rule| rule["health"] != "ok")
+        .map(ToString::to_string)
+        .collect();
     assert_eq!(super::rules().len(), count);
     failing
 }
@@ -210,7 +226,8 @@ impl Servers {
                 "down" => drop(one.server.terminate()),
                 "sick-gpu" => self.sick.set(
                     "count=1\n0.nvmlDeviceGetTemperature=90\n0.xids=79\n\
-                     0.nvmlDeviceGetCurrentClocksThrottleReasons=64\n0.procs=22:85800000000\n",
+                     0.nvmlDeviceGetCurrentClocksThrottleReasons=64\n\
+                     0.nvmlDeviceGetMemoryInfo_v2=85899345920,536870912,1073741824,84288733184\n",
                 ),
                 _ => {}
             }

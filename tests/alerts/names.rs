@@ -3,7 +3,7 @@
 
 use super::{Rule, place, rules, unit_tests};
 use crate::support::exposition::Exposition;
-use crate::support::lines::append;
+use crate::support::lines::{append, model, next_time};
 use crate::support::nvml::Nvml;
 use crate::support::process::{Server, eventually, exposition, replay};
 use std::collections::{BTreeMap, BTreeSet};
@@ -75,7 +75,8 @@ fn selectors_are_found_wherever_they_stand() {
         "sum by (job, le) (rate(a_total{x=\"}\", y=~\"b|c\"}[5m] offset 1h)) / on (job) group_left () (m:b:c > bool 2e3) \
          or time() - d_seconds unless ignoring (v) {z=\"1\"}",
     );
-    let matcher = |label: &str, operator: &str, value: &str| (label.to_owned(), operator.to_owned(), value.to_owned());
+    let matcher =
+        |label: &str, operator: &str, value: &str| (label.to_owned(), operator.to_owned(), value.to_owned());
     let selector = |name: &str, matchers| Selector { name: name.to_owned(), matchers };
     let expected = vec![
         selector("a_total", vec![matcher("x", "=", "}"), matcher("y", "=~", "b|c")]),
@@ -99,16 +100,23 @@ impl Exposed {
     /// workers, answers of each kind; and other servers in the shared schema.
     fn by_the_real_binary() -> Self {
         let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let devices = "count=2\n1.mig=1\n0.procs=22:1073741824\n";
+        // One of the calls fails, for the count of errors.
+        let devices = "count=2\n1.mig=1\n0.procs=22:1073741824\n1.nvmlDeviceGetPowerUsage=!999\n";
         let nvml = Nvml::new(devices);
         let recorded = manifest.join("fixtures/host/cgroup-v2");
         let capture = |mode: &str| manifest.join("fixtures/torchserve").join(mode).join("console.txt");
         fs::copy(capture("log"), nvml.logs().join("ts_log.log")).unwrap();
-        for file in ["ts_metrics.log", "model_metrics.log", "access_log.log"] {
+        for file in ["ts_metrics.log", "model_metrics.log"] {
             fs::copy(manifest.join("fixtures/torchserve/log").join(file), nvml.logs().join(file)).unwrap();
         }
         nvml.name_worker("W-9000-resnet18_1.0");
         append(&nvml.logs().join("ts_metrics.log"), "no metric\n");
+        append(
+            &nvml.logs().join("model_metrics.log"),
+            model("NobodyKnows.Count:1", "ModelName:m,Level:Model"),
+        );
+        let answer = format!("{} - /127.0.0.1:51 \"POST /predictions/m HTTP/1.1\" 503 20\n", next_time());
+        append(&nvml.logs().join("access_log.log"), answer);
         let second = nvml.path().join("second");
         fs::create_dir(&second).unwrap();
         fs::copy(capture("prometheus"), second.join("ts_log.log")).unwrap();
@@ -165,7 +173,8 @@ impl Exposed {
 /// The selectors of an expression that have a name.
 fn selectors(expression: &str) -> Vec<Selector> {
     const LISTS: [&str; 6] = ["by", "without", "on", "ignoring", "group_left", "group_right"];
-    const WORDS: [&str; 5] = ["and", "or", "unless", "bool", "offset"];
+    // Aggregations are told by their `by (…)`; functions by their brackets.
+    const WORDS: [&str; 10] = ["and", "or", "unless", "bool", "offset", "sum", "max", "min", "count", "topk"];
     let mut found = Vec::new();
     let mut rest = expression;
     while let Some(first) = rest.chars().next() {
