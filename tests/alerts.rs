@@ -123,10 +123,13 @@ fn said(output: &Output) -> String {
 fn promtool_accepts_the_rules_and_every_unit_test_of_them() {
     accepts(&place(), &[&["check", "rules"][..], &RULES].concat());
     let tests = unit_tests();
-    let mut arguments = vec!["test", "rules"];
-    arguments.extend(tests.keys().map(String::as_str));
-    let said = accepts(&place(), &arguments);
-    assert_eq!(tests.len(), said.matches("SUCCESS").count(), "{said}");
+    assert!(tests.len() > 1);
+    // Each case has a database of its own, which takes its time.
+    std::thread::scope(|scope| {
+        for file in tests.keys() {
+            scope.spawn(move || accepts(&place(), &["test", "rules", file]));
+        }
+    });
 }
 
 #[test]
@@ -202,16 +205,18 @@ fn every_recording_rule_has_a_value_in_a_test() {
 
 /// Without an order it is left to chance whether an alert sees the numbers of this evaluation or of the last one.
 #[test]
-fn unit_tests_of_alerts_say_in_which_order_groups_are_evaluated() {
+fn unit_tests_of_what_is_recorded_say_in_which_order_groups_are_evaluated() {
     let files = RULES.map(|file| yaml::<RuleFile>(&text(file)));
     let groups: Vec<String> =
         files.iter().flat_map(|file| &file.groups).map(|group| group.name.clone()).collect();
+    let mut ordered = 0;
     for (name, file) in unit_tests() {
-        if file.tests.iter().any(|case| !case.alert_rule_test.is_empty()) {
+        if RULES.map(|rules| format!("../{rules}")).to_vec() == file.rule_files {
             assert_eq!(groups, file.group_eval_order, "{name}");
-            assert_eq!(RULES.map(|rules| format!("../{rules}")).to_vec(), file.rule_files, "{name}");
+            ordered += 1;
         }
     }
+    assert!(ordered > 0);
 }
 
 #[test]
