@@ -122,7 +122,11 @@ impl Prometheus {
     pub(crate) fn with_rules(jobs: &str, rules: &[PathBuf]) -> Self {
         let files: Vec<String> = rules.iter().map(|file| format!("'{}'", file.display())).collect();
         let rules = format!("rule_files: [{}]\n", files.join(", "));
-        Self::with_text(&format!("global: {{scrape_interval: 1s, evaluation_interval: 1s}}\n{rules}"), jobs, &[])
+        Self::with_text(
+            &format!("global: {{scrape_interval: 1s, evaluation_interval: 1s}}\n{rules}"),
+            jobs,
+            &[],
+        )
     }
 
     /// The same as [`scraping`](Self::scraping), and it keeps exemplars.
