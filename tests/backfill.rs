@@ -175,7 +175,8 @@ fn every_point_is_what_a_live_run_showed_and_prometheus_reads_it_so() {
                 all.entry(series.clone()).or_default().insert(*time, *bits);
             }
         }
-        let said = promtool(&["tsdb", "create-blocks-from", "openmetrics"], &[&out, blocks.path()]);
+        let (out, into) = (out.to_str().unwrap(), blocks.path().to_str().unwrap());
+        let said = promtool(folder.path(), &["tsdb", "create-blocks-from", "openmetrics", out, into]);
         assert!(said.status.success(), "{}", stderr(&said));
     }
     let prometheus = Prometheus::over_blocks(blocks.path(), &["--query.lookback-delta=500ms"]);

@@ -119,6 +119,18 @@ impl Prometheus {
         Self::with_flags(jobs, &[])
     }
 
+    /// The same with these jobs and the rules of these files, evaluated each second.
+    pub(crate) fn with_rules(jobs: &str, rules: &[PathBuf]) -> Self {
+        let files: Vec<String> = rules.iter().map(|file| format!("'{}'", file.display())).collect();
+        let rules = format!("rule_files: [{}]\n", files.join(", "));
+        Self::in_folder(
+            tempfile::tempdir().expect("a temporary folder"),
+            &format!("global: {{scrape_interval: 1s, evaluation_interval: 1s}}\n{rules}"),
+            jobs,
+            &[],
+        )
+    }
+
     /// The same as [`scraping`](Self::scraping), and it keeps exemplars.
     pub(crate) fn keeping_exemplars(target: SocketAddr) -> Self {
         Self::with_flags(&demo(target), &["--enable-feature=exemplar-storage"])
@@ -129,17 +141,23 @@ impl Prometheus {
         let folder = tempfile::tempdir().expect("a temporary folder");
         std::fs::rename(blocks, folder.path().join("data")).expect("both are on one disk");
         // By their own time: they may be of any year.
-        Self::in_folder(folder, "", &[&["--storage.tsdb.retention.time=100y"], flags].concat())
+        Self::in_folder(
+            folder,
+            "global: {scrape_interval: 1s}\n",
+            "",
+            &[&["--storage.tsdb.retention.time=100y"], flags].concat(),
+        )
     }
 
     /// With these entries of `scrape_configs` and these flags.
     pub(crate) fn with_flags(jobs: &str, flags: &[&str]) -> Self {
-        Self::in_folder(tempfile::tempdir().expect("a temporary folder"), jobs, flags)
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        Self::in_folder(folder, "global: {scrape_interval: 1s}\n", jobs, flags)
     }
 
-    fn in_folder(folder: TempDir, jobs: &str, flags: &[&str]) -> Self {
+    fn in_folder(folder: TempDir, head: &str, jobs: &str, flags: &[&str]) -> Self {
         let config = folder.path().join("prometheus.yml");
-        let text = format!("global: {{scrape_interval: 1s}}\nscrape_configs: [{jobs}]\n");
+        let text = format!("{head}scrape_configs: [{jobs}]\n");
         std::fs::write(&config, text).expect("the configuration is written");
         let log = folder.path().join("log");
         let child = tool("prometheus")
@@ -234,11 +252,10 @@ pub(crate) fn promtool_check_metrics(body: &str) -> Output {
     child.wait_with_output().expect("promtool ends")
 }
 
-/// Runs `promtool` to its end.
-pub(crate) fn promtool(arguments: &[&str], paths: &[&Path]) -> Output {
-    let mut command = tool("promtool");
-    command.args(arguments).args(paths).stdin(Stdio::null());
-    command.output().unwrap_or_else(|error| panic!("{}", missing("promtool", &error)))
+/// Runs `promtool` in a folder to its end.
+pub(crate) fn promtool(folder: &Path, arguments: &[&str]) -> Output {
+    let output = tool("promtool").args(arguments).current_dir(folder).stdin(Stdio::null()).output();
+    output.unwrap_or_else(|error| panic!("{}", missing("promtool", &error)))
 }
 
 /// A tool found in `PATH`, without the proxy settings that would keep it from loopback.
