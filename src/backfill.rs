@@ -32,7 +32,7 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 use steps::{Steps, Written};
 use stream::{Oddities, Stream};
 
@@ -67,6 +67,8 @@ struct PastFile {
     name: String,
     /// The size on disk.
     bytes: u64,
+    /// When it was written last, where it is a file.
+    modified: Option<SystemTime>,
     /// When its first line counts.
     first: Moment,
     past: Past,
@@ -97,7 +99,7 @@ impl Reader<'_> {
             };
             let input = self.open(path, &past)?;
             let (name, format) = (input.name.clone(), input.format());
-            let (bytes, is_lasting) = (input.bytes, input.is_lasting);
+            let (bytes, modified, is_lasting) = (input.bytes, input.modified, input.is_lasting);
             let declares = input.is_recognised && input.dialect.format.declares;
             let head = Head {
                 path: path.clone(),
@@ -112,7 +114,18 @@ impl Reader<'_> {
             };
             let stream = (!is_lasting).then_some(stream);
             let (path, origin) = (path.clone(), None);
-            files.push(PastFile { path, name, bytes, first, past, format, declares, origin, stream });
+            files.push(PastFile {
+                path,
+                name,
+                bytes,
+                modified,
+                first,
+                past,
+                format,
+                declares,
+                origin,
+                stream,
+            });
             heads.push(head);
         }
         Ok(match repeats(&heads).filter(|_| !self.flags.allow_repeats) {
@@ -196,10 +209,10 @@ impl Backfill {
     }
 
     /// Folds all files' records in the order of their times; where these are the same, the file that begins earlier
-    /// comes first, and of those the one that was named first.
+    /// comes first, and of those the one that was written to the end earlier.
     fn read(&mut self, reader: &Reader<'_>, mut files: Vec<PastFile>) -> io::Result<()> {
         let paths: Vec<PathBuf> = files.iter().map(|file| file.path.clone()).collect();
-        files.sort_by_key(|file| file.first);
+        files.sort_by_key(|file| (file.first, file.modified));
         let first = files.iter().zip(0_usize..).map(|(file, at)| Reverse((file.first, at)));
         let mut due: BinaryHeap<Reverse<(Moment, usize)>> = first.collect();
         while let Some(Reverse((_, at))) = due.pop() {
@@ -318,7 +331,7 @@ impl Backfill {
         let span = span.map_or_else(String::new, |(first, last)| {
             let time =
                 |at| jiff::Timestamp::from_second(at).map_or_else(|_| "?".to_owned(), |at| at.to_string());
-            format!(" from {} to {}, {} gaps", time(first), time(last), steps.gaps)
+            format!(" from {} to {}, gaps: {}", time(first), time(last), steps.gaps)
         });
         writeln!(
             out,

@@ -277,6 +277,21 @@ fn archives_are_read_by_their_lines_times_however_they_are_named() {
 }
 
 #[test]
+fn of_files_that_begin_at_one_time_the_older_one_is_first() {
+    let folder = tempfile::tempdir().unwrap();
+    let [live, archive] = ["ts_metrics.log", "ts_metrics.log.1"].map(|name| folder.path().join(name));
+    for (path, value, modified) in [(&archive, 1, START), (&live, 2, START + 1)] {
+        fs::write(path, line(START, &format!("A.ms:{value}"))).unwrap();
+        let modified = SystemTime::UNIX_EPOCH + Duration::from_secs(modified.unsigned_abs());
+        fs::File::options().write(true).open(path).unwrap().set_modified(modified).unwrap();
+    }
+    for files in [[&live, &archive], [&archive, &live]] {
+        let output = command(files).args(["-o", "-"]).output().unwrap();
+        assert_eq!([(0, 2.0)], *relative(&values(&scrapes(&output), "A")), "{}", stderr(&output));
+    }
+}
+
+#[test]
 fn a_console_beside_the_files_that_it_repeats_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let [console, metrics] = ["ts_log.log", "ts_metrics.log"].map(|name| folder.path().join(name));
@@ -376,7 +391,7 @@ fn a_year_of_silence_is_a_gap() {
     // An hour of points, the one before the next line, and that line's.
     assert_eq!(241 + 1 + 2, counted.len());
     assert_eq!([(year - 15, 1.0), (year, 2.0), (year + 15, 3.0)], counted[241..]);
-    assert!(said.contains("1 gaps"), "{said}");
+    assert!(said.contains(", gaps: 1"), "{said}");
 }
 
 #[test]
@@ -670,7 +685,7 @@ fn the_report_tells_what_was_written() {
     let said = stderr(&output);
     let bytes = fs::metadata(&out).unwrap().len();
     let expected = format!(
-        "{}: {bytes} bytes, 1 families with 1 series, 3 points from 2026-11-20T17:48:00Z to 2026-11-20T17:48:30Z, 0 gaps\n",
+        "{}: {bytes} bytes, 1 families with 1 series, 3 points from 2026-11-20T17:48:00Z to 2026-11-20T17:48:30Z, gaps: 0\n",
         out.display()
     );
     assert!(said.contains(&expected), "{expected}{said}");
