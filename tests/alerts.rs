@@ -6,6 +6,7 @@ mod names;
 
 use crate::support_prometheus::promtool;
 use serde::Deserialize;
+use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -260,6 +261,18 @@ fn promtool_accepts_the_scrape_configurations() {
     for file in ["prometheus.yml", "https.yml", "kubernetes.yml"] {
         let said = accepts(copy.path(), &["check", "config", file]);
         assert!(said.contains("SUCCESS: 2 rule files found"), "{said}");
+    }
+    accepts(copy.path(), &["check", "config", "--agent", "agent.yml"]);
+    // The collector itself is not here: what it hands to its copy of Prometheus is.
+    let collector: Value = yaml(&text("otel-collector.yaml"));
+    let inner = &collector["receivers"]["prometheus"]["config"];
+    fs::write(copy.path().join("inner.yml"), inner.to_string()).unwrap();
+    accepts(copy.path(), &["check", "config", "inner.yml"]);
+    assert_eq!(json!(["prometheus"]), collector["service"]["pipelines"]["metrics"]["receivers"]);
+    for file in ["agent.yml", "otel-collector.yaml"] {
+        for part in ["job_name: model-servers", "sample_limit: 300000"] {
+            assert!(text(file).contains(part) && text("prometheus.yml").contains(part), "{file}: {part}");
+        }
     }
     let web = fs::read_to_string(place().join("../web.md")).unwrap();
     assert!(web.contains("\n  prometheus: $2y$"), "the user of https.yml is the one of web.md");
