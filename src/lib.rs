@@ -28,6 +28,7 @@
 //! | [`instruments`] | what the process measures about itself, by the `prometheus` crate | facts of the fold |
 //! | [`config`] | arguments, environment, file → one valid configuration | being wrong afterwards |
 //! | [`run`] | wiring of the commands | being used by any |
+//! | `stamp` | whether a file has changed, for `follow`, `collect` and `config` | reading it |
 //! | `whole` | files read once from first byte to last, for `replay` and `backfill` | |
 //! | [`demo`], `replay`, `backfill`, `check`, `tee`, `probe` | the commands beside `run` | |
 //!
@@ -58,6 +59,7 @@ pub mod publish;
 mod replay;
 pub mod run;
 pub mod snapshot;
+mod stamp;
 pub mod state;
 mod tee;
 mod whole;

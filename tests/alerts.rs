@@ -319,8 +319,7 @@ fn of_a_pod_only_the_sidecars_own_port_is_scraped_and_once() {
         let output =
             promtool(copy.path(), &["check", "service-discovery", "--timeout=1s", "kubernetes.yml", job]);
         let said = said(&output);
-        let targets: serde_json::Value =
-            serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{said}"));
+        let targets: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{said}"));
         let labels = targets.as_array().unwrap().iter().map(|target| &target["labels"]);
         let kept = labels.filter(|labels| labels.get("__address__").is_some());
         kept.map(|labels| {
@@ -363,7 +362,7 @@ fn rules_become_what_the_operator_takes() {
     struct PrometheusRule {
         api_version: String,
         kind: String,
-        metadata: serde_json::Value,
+        metadata: Value,
         spec: RuleFile,
     }
     let documents: Vec<PrometheusRule> =

@@ -8,11 +8,11 @@ mod lex;
 
 use super::{Collector, Trouble};
 use crate::metric::{FamilyView, Type, push_label};
+use crate::stamp::Stamp;
 use build::Parsed;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::{self, File};
 use std::io::{self, Read};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -67,14 +67,6 @@ struct Watched {
     /// What was read last without an error.
     parsed: Parsed,
     trouble: Option<String>,
-}
-
-/// A file as it was at one moment.
-#[derive(Clone, Copy, Debug, PartialEq)]
-struct Stamp {
-    id: (u64, u64),
-    length: u64,
-    modified: (i64, i64),
 }
 
 impl TextFiles {
@@ -217,16 +209,6 @@ impl Watched {
 
     fn is_stale(&self, now: Instant, max_age: Duration) -> bool {
         self.changed.is_none_or(|changed| now.saturating_duration_since(changed) > max_age)
-    }
-}
-
-impl From<&fs::Metadata> for Stamp {
-    fn from(metadata: &fs::Metadata) -> Self {
-        Self {
-            id: (metadata.dev(), metadata.ino()),
-            length: metadata.len(),
-            modified: (metadata.mtime(), metadata.mtime_nsec()),
-        }
     }
 }
 

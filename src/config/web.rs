@@ -9,13 +9,13 @@ use super::file::{SIZE_MAX, located};
 use crate::expose::access::Access;
 use crate::expose::auth::Users;
 use crate::expose::tls::{Clients, Fault, Settings, Tls, Version};
+use crate::stamp::Stamp;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_saphyr::{Location, Spanned};
 use std::collections::BTreeMap;
-use std::fs::{self, Metadata};
+use std::fs;
 use std::io::Read;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use warp::http::{HeaderName, HeaderValue};
 
@@ -31,26 +31,6 @@ pub struct WebConfig {
 /// The files of a web configuration, as they were before they were read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Seen(Vec<(PathBuf, Option<Stamp>)>);
-
-/// What changes when a file is written or replaced, also behind a link as in a Kubernetes volume.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Stamp {
-    id: (u64, u64),
-    size: u64,
-    modified: (i64, i64),
-    changed: (i64, i64),
-}
-
-impl From<&Metadata> for Stamp {
-    fn from(metadata: &Metadata) -> Self {
-        Self {
-            id: (metadata.dev(), metadata.ino()),
-            size: metadata.len(),
-            modified: (metadata.mtime(), metadata.mtime_nsec()),
-            changed: (metadata.ctime(), metadata.ctime_nsec()),
-        }
-    }
-}
 
 impl Seen {
     /// Whether a file is another one now.
