@@ -36,6 +36,11 @@ fn compose_files_are_valid_alone_and_with_gpus() {
             for port in service["ports"].as_array().into_iter().flatten() {
                 assert!(port.as_str().unwrap().starts_with("127.0.0.1:"), "{name}: {port}");
             }
+            // What is mounted and not there Docker makes, as an empty folder.
+            for volume in service["volumes"].as_array().into_iter().flatten() {
+                let from = volume.as_str().unwrap().split(':').next().unwrap();
+                assert!(!from.starts_with('/') || std::path::Path::new(from).exists(), "{name}: {volume}");
+            }
         }
         for name in ["inferometer", "prometheus", "grafana"] {
             let service = &services[name];
