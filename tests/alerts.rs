@@ -387,7 +387,7 @@ fn rules_become_what_the_operator_takes() {
 fn copied() -> tempfile::TempDir {
     let copy = tempfile::tempdir().unwrap();
     fs::create_dir(copy.path().join("rules")).unwrap();
-    for file in RULES.iter().chain(&["prometheus.yml", "https.yml", "kubernetes.yml"]) {
+    for file in RULES.iter().chain(&["prometheus.yml", "https.yml", "kubernetes.yml", "agent.yml"]) {
         let kubernetes = "    kubernetes_sd_configs:\n      - role: pod\n";
         let text = text(file);
         assert_eq!(

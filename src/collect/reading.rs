@@ -45,7 +45,8 @@ impl Reading {
         match result {
             Ok(families) => {
                 let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-                let taken_at = now.saturating_sub(ended.duration_since(start)).as_secs_f64();
+                // Elapsed is looked at after the wall clock: never later than it began, however long we waited in between.
+                let taken_at = now.saturating_sub(start.elapsed()).as_secs_f64();
                 let families = families.into_iter().filter(|family| !family.series.is_empty()).collect();
                 Self { families, taken: Some(start), taken_at, outcome: outcome(None), ..Self::default() }
             }
@@ -77,8 +78,7 @@ impl Post {
 
     /// The reading with its families, unless they are too old to be shown.
     fn current(&self, now: Instant) -> Option<Arc<Reading>> {
-        let reading = self.cell.get();
-        self.is_fresh(reading.taken, now).then_some(reading)
+        Some(self.cell.get()).filter(|reading| self.is_fresh(reading.taken, now))
     }
 
     fn is_fresh(&self, moment: Option<Instant>, now: Instant) -> bool {
@@ -130,9 +130,14 @@ impl Readings {
     /// The families that are shown at `now` beside families with the names in `taken`: two of one name would make
     /// Prometheus refuse the whole scrape, and what a log says verbatim wins.
     pub fn families(&self, now: Instant, taken: &HashSet<&str>) -> Vec<FamilyView> {
+        // Each is taken once: what is said of a reading is said of the one that is shown.
+        let posts = self.0.get();
+        let readings: Vec<_> = posts.iter().map(|post| (&**post, post.cell.get())).collect();
+        let shown =
+            readings.iter().filter(|(post, reading)| !post.is_foreign && post.is_fresh(reading.taken, now));
         let mut families: Vec<FamilyView> =
-            self.current(now).iter().flat_map(|reading| reading.families.to_vec()).collect();
-        families.extend(health(&self.0.get(), now));
+            shown.flat_map(|(_, reading)| reading.families.to_vec()).collect();
+        families.extend(health(&readings, now));
         families.retain(|family| !taken.contains(&*family.name));
         families
     }
@@ -164,7 +169,7 @@ impl Readings {
 }
 
 /// How the collectors do. One that hangs has not succeeded; one that has nothing to measure is not shown.
-fn health(posts: &[Arc<Post>], now: Instant) -> Vec<FamilyView> {
+fn health(readings: &[(&Post, Arc<Reading>)], now: Instant) -> Vec<FamilyView> {
     let mut success = FamilyView::new(
         "inferometer_collector_success",
         "Whether a collector's last measurement succeeded and is not older than three intervals.",
@@ -180,8 +185,7 @@ fn health(posts: &[Arc<Post>], now: Instant) -> Vec<FamilyView> {
         "When a collector's last measurement that succeeded began, in seconds since 1970.",
         Type::Gauge,
     );
-    for post in posts {
-        let reading = post.cell.get();
+    for (post, reading) in readings {
         let label = [("collector", post.collector)];
         let Some(outcome) = &reading.outcome else {
             if !post.is_fresh(Some(post.since), now) {
