@@ -39,9 +39,15 @@ fn every_query_of_the_dashboards_has_data() {
         });
         if bad.is_empty() { Ok(()) } else { Err(format!("{} of {all}:\n{}", bad.len(), bad.join("\n"))) }
     });
+    // The demo's failures come by chance, and a query that has data without them may have been answered before.
+    let selected = selected(&dashboards);
+    within(LIMIT, "each selector has a series, and each variable a value", || {
+        installation.go_on();
+        let prometheus = &installation.prometheus;
+        let missing = [unselected(&selected, prometheus), empty_variables(&dashboards, prometheus)].concat();
+        if missing.is_empty() { Ok(()) } else { Err(missing.join("\n")) }
+    });
     let prometheus = &installation.prometheus;
-    assert_eq!(Vec::<String>::new(), unselected(&selected(&dashboards), prometheus));
-    assert_eq!(Vec::<String>::new(), empty_variables(&dashboards, prometheus));
     // And it is seen that a label has no such value.
     let odd = BTreeMap::from([("Requests2XX{Level=\"Hosts\"}".to_owned(), "here".to_owned())]);
     assert_eq!(vec!["here: Requests2XX{Level=\"Hosts\"}"], unselected(&odd, prometheus));
